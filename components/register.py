@@ -1,0 +1,32 @@
+"""Kubeflow component: put the model and its verdict into the registry."""
+
+from kfp import dsl
+
+from components.images import CPU
+
+
+@dsl.component(base_image=CPU, install_kfp_package=False)
+def register(
+    recipe: str,
+    settings: str,
+    root: str,
+    data: str,
+    kfp_run: str,
+    model: dsl.Input[dsl.Model],
+    verdict: dsl.Input[dsl.Artifact],
+    version: dsl.Output[dsl.Model],
+) -> None:
+    """Register the model, and make it champion if the verdict says so.
+
+    Args:
+        model: output of `train`.
+        verdict: output of `gate`.
+        version: the registered version; its name, number and aliases are in the metadata.
+    """
+    import os
+
+    from mmgen.ops import jobs, outputs
+
+    with jobs.opened("register", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
+        result = jobs.register(job.run, job.progress, kfp_run=kfp_run)
+        version.uri, version.metadata = str(result.folder), outputs.registered(job.run)

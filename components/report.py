@@ -1,0 +1,30 @@
+"""Kubeflow component: write the report of a run."""
+
+from kfp import dsl
+
+from components.images import CPU
+
+
+@dsl.component(base_image=CPU, install_kfp_package=False)
+def report(
+    recipe: str,
+    settings: str,
+    root: str,
+    data: str,
+    kfp_run: str,
+    version: dsl.Input[dsl.Model],
+    page: dsl.Output[dsl.HTML],
+) -> None:
+    """Put everything about the run on one page that needs nothing else to be looked at.
+
+    Args:
+        version: output of `register`.
+        page: samples beside the truth, curves, captions, the verdict and where it all comes from.
+    """
+    import os
+
+    from mmgen.ops import jobs, outputs
+
+    with jobs.opened("report", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
+        jobs.report(job.run, job.progress, kfp_run=kfp_run)
+        outputs.copy_page(job.run, "report", "report.html", page.path)

@@ -1,0 +1,175 @@
+"""Samples in tar files, WebDataset layout: members `<key>.<part>`, such as `1f600.png`, `1f600.txt`, `1f600.json`.
+
+Writing is deterministic: keys sorted, no times, no owners, media bytes as they came. Reading trusts nothing: plain
+members only, names of a small alphabet, sizes bounded before a byte is read, and nothing is ever unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import re
+import stat
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmgen.errors import DataError
+from mmgen.files import write_bytes
+
+MAX_SHARD_BYTES = 2**30
+"""Largest shard; a shard is read into memory whole, so that the bytes that were hashed are the bytes that are used."""
+MAX_PART_BYTES = 64 * 2**20
+MAX_PARTS = 200_000
+
+_NAME = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_-]{0,79})\.([a-z0-9]{1,8})")
+_SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample: its parts by extension, as bytes."""
+
+    key: str
+    parts: dict[str, bytes]
+
+    def facts(self) -> dict[str, Any]:
+        """What `<key>.json` says: captions by language, concept, group and so on.
+
+        Raises:
+            DataError: no such part, or not a JSON object.
+        """
+        try:
+            value = json.loads(self.parts["json"].decode())
+        except (KeyError, ValueError, RecursionError) as error:
+            raise DataError(f"sample {self.key!r}: its json part cannot be read ({error})") from error
+        if not isinstance(value, dict):
+            raise DataError(f"sample {self.key!r}: its json part is a {type(value).__name__}; want an object")
+        return value
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file as the card lists it."""
+
+    file: str
+    sha256: str
+    bytes: int
+    samples: int
+
+
+def write_shards(folder: Path, split: str, samples: Iterable[Sample], per_shard: int) -> list[Shard]:
+    """Write samples, sorted by key, as `<split>-NNNNN.tar` with at most `per_shard` samples each.
+
+    Raises:
+        DataError: a key twice, a name that a reader would refuse, a part too large, or no samples at all.
+        StorageError: the folder cannot be written.
+    """
+    if not _SPLIT.fullmatch(split):
+        raise DataError(f"split {split!r}: use small letters, digits and '_', a letter first")
+    ordered = sorted(samples, key=lambda sample: sample.key)
+    if not ordered:
+        raise DataError(f"split {split!r} has no samples")
+    for before, after in itertools.pairwise(ordered):
+        if before.key == after.key:
+            raise DataError(f"split {split!r}: key {after.key!r} occurs twice")
+    shards = []
+    for number, first in enumerate(range(0, len(ordered), per_shard)):
+        chunk = ordered[first : first + per_shard]
+        file = f"{split}-{number:05d}.tar"
+        content = _tar(chunk)
+        write_bytes(folder / file, content)
+        shards.append(Shard(file, hashlib.sha256(content).hexdigest(), len(content), len(chunk)))
+    return shards
+
+
+def read_shard(path: Path, expected: Shard | None = None) -> list[Sample]:
+    """All samples of a shard, in the order of their keys.
+
+    Args:
+        path: the tar file.
+        expected: what the card says of it; when given, size, sha256 and count must agree.
+
+    Raises:
+        DataError: not a plain file, cut short, altered, or a member that is not a plain, well-named, small file.
+    """
+    content = _read(path)
+    if expected is not None and len(content) != expected.bytes:
+        raise DataError(f"{str(path)!r}: {len(content)} bytes, the card says {expected.bytes}; build or pull it again")
+    if expected is not None and hashlib.sha256(content).hexdigest() != expected.sha256:
+        raise DataError(f"{str(path)!r}: sha256 differs from the card's; build or pull it again")
+    parts: dict[str, dict[str, bytes]] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+            for key, extension, value in _members(tar, path):
+                if extension in parts.setdefault(key, {}):
+                    raise DataError(f"{str(path)!r}: member '{key}.{extension}' occurs twice")
+                parts[key][extension] = value
+    except (tarfile.TarError, ValueError, OverflowError, OSError, RecursionError) as error:
+        raise DataError(f"{str(path)!r}: not a whole tar file ({error}); build or pull it again") from error
+    if not content.endswith(_END):
+        raise DataError(f"{str(path)!r}: the tar file has no end mark, it was cut short; build or pull it again")
+    if expected is not None and len(parts) != expected.samples:
+        raise DataError(f"{str(path)!r}: {len(parts)} samples, the card says {expected.samples}; mend the card")
+    return [Sample(key, parts[key]) for key in sorted(parts)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        info = path.lstat()
+        if not stat.S_ISREG(info.st_mode):
+            raise DataError(f"{str(path)!r}: not a plain file (link, pipe, device or folder); put the file itself here")
+        if not 0 < info.st_size <= MAX_SHARD_BYTES:
+            raise DataError(f"{str(path)!r}: {info.st_size} bytes; want 1 to {MAX_SHARD_BYTES}")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{str(path)!r} is missing; build or pull the data set again") from error
+    except OSError as error:
+        raise DataError(f"{str(path)!r}: cannot be read ({error.strerror}); mend its permissions") from error
+
+
+def _members(tar: tarfile.TarFile, path: Path) -> Iterable[tuple[str, str, bytes]]:
+    last = -1
+    for count, member in enumerate(tar):
+        where = f"{str(path)!r}: member {member.name[:100]!r}"
+        if count >= MAX_PARTS:
+            raise DataError(f"{str(path)!r}: more than {MAX_PARTS} members; cut it into smaller shards")
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
+            raise DataError(f"{where} is not a plain file (link, device, folder or sparse file)")
+        match = _NAME.fullmatch(member.name)
+        if match is None:
+            raise DataError(f"{where}: want <key>.<part> of letters, digits, '_' and '-', without folders")
+        if not 0 <= member.size <= MAX_PART_BYTES:
+            raise DataError(f"{where}: {member.size} bytes; want at most {MAX_PART_BYTES}")
+        if member.offset_data <= last:  # a crafted header may send the reader back for ever
+            raise DataError(f"{where} lies before the one that it follows")
+        last = member.offset_data
+        file = tar.extractfile(member)
+        value = b"" if file is None else file.read(member.size)
+        if len(value) != member.size:
+            raise DataError(f"{where}: cut short, {len(value)} of {member.size} bytes")
+        yield match[1], match[2], value
+
+
+def _tar(samples: list[Sample]) -> bytes:
+    """The bytes of a tar file; a `TarInfo` starts with time 0, owner 0 and mode 0644, which is what we want."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.USTAR_FORMAT) as tar:
+        for sample in samples:
+            if not sample.parts:
+                raise DataError(f"sample {sample.key!r} has no parts")
+            for extension in sorted(sample.parts):
+                name, value = f"{sample.key}.{extension}", sample.parts[extension]
+                if not _NAME.fullmatch(name):
+                    raise DataError(f"sample {name!r}: want <key>.<part> of letters, digits, '_' and '-'")
+                if len(value) > MAX_PART_BYTES:
+                    raise DataError(f"sample {name!r}: {len(value)} bytes; want at most {MAX_PART_BYTES}")
+                info = tarfile.TarInfo(name)
+                info.size = len(value)
+                tar.addfile(info, io.BytesIO(value))
+    return buffer.getvalue()

@@ -1,0 +1,65 @@
+"""Every error that mmgen raises on purpose.
+
+    MmgenError
+      ConfigError      the run was described wrongly; mend the setting and run again   exit 10
+      DataError        an input is bad; the message names it                           exit 20
+      StorageError     a disk or store refused, or a sealed folder was altered         exit 40
+      TrackingError    the MLflow server or registry refused                           exit 40
+      TrainingError    the numbers went wrong; the last good checkpoint is kept        exit 10
+
+A message is one line: the thing, the value that was found, the way out. The command line prints it and
+exits with `exit_code`; anything else that escapes is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MmgenError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(MmgenError):
+    """A recipe, setting or argument is wrong."""
+
+    exit_code = 10
+
+
+class DataError(MmgenError):
+    """A data set, sample or file of the user's is refused."""
+
+    exit_code = 20
+
+
+class StorageError(MmgenError):
+    """Writing or reading one of our own folders failed."""
+
+    exit_code = 40
+
+
+class TrackingError(MmgenError):
+    """The tracking server or the model registry cannot be used."""
+
+    exit_code = 40
+
+
+class TrainingError(MmgenError):
+    """Loss or gradients are not finite."""
+
+    exit_code = 10
+
+
+def unknown(thing: str, value: str, choices: Iterable[str]) -> str:
+    """One line that names an unknown value, the nearest choice and all of them.
+
+    >>> unknown("recipe", "emojy", ["digits", "emoji"])
+    "unknown recipe 'emojy'; did you mean 'emoji'? choose from: digits, emoji"
+    """
+    names = sorted(choices)
+    near = difflib.get_close_matches(value, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {thing} {value!r}; {hint}choose from: {', '.join(names)}"

@@ -1,0 +1,1 @@
+"""Evaluation: the judge, scores with intervals, pictures and the report."""

@@ -1,0 +1,173 @@
+"""The judge: a frozen network that tells pictures apart, trained on pictures that no generator sees.
+
+It learns to recognise each picture of the `judge` split in altered views (moved, scaled, blurred, grainy), by a softmax
+over all of them on normalised features (NormFace, Wang et al. 2017, arXiv:1704.06369). Colours are not altered: two
+skin tones are two pictures. Distances between its features then say whether a drawn picture is the asked one.
+
+A judge that cannot tell real things apart judges nothing: its own accuracy is measured on pictures that it never saw.
+An altered view of one of them must have its original as nearest neighbour among all of them.
+
+Shapes here: B pictures, S side in pixels, F features.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmgen.data.corpus import load_corpus
+from mmgen.data.dataset import load
+from mmgen.data.order import generator
+from mmgen.errors import StorageError
+from mmgen.evaluation.bootstrap import mean_interval
+from mmgen.evaluation.config import JudgeConfig
+from mmgen.files import read_json, sha256_file, whole_file, write_json
+from mmgen.modalities.image import Picture, resize, to_tensor
+from mmgen.progress import Progress
+from mmgen.recipes import Recipe
+
+IMAGE_PX = 48
+SCALE = 24.0
+"""Inverse temperature of the softmax."""
+CHUNK = 512
+
+
+class Judge(nn.Module):
+    """Five strided or plain convolutions and a linear layer on what is left of the picture's layout."""
+
+    def __init__(self, config: JudgeConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, width, 3, 2, 1),
+            nn.GroupNorm(4, width),
+            nn.SiLU(),
+            nn.Conv2d(width, 2 * width, 3, 2, 1),
+            nn.GroupNorm(4, 2 * width),
+            nn.SiLU(),
+            nn.Conv2d(2 * width, 2 * width, 3, 2, 1),
+            nn.GroupNorm(4, 2 * width),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(2 * width * (IMAGE_PX // 8) ** 2, config.features),
+        )
+
+    def forward(self, x_B3SS: Tensor) -> Tensor:
+        """Features (B, F) of pictures in [-1, 1]."""
+        out: Tensor = self.layers(x_B3SS)
+        return out
+
+    @torch.no_grad()
+    def features(self, pictures: list[Picture]) -> Tensor:
+        """Features (B, F), each of length 1, of pictures of any size."""
+        rows = []
+        for start in range(0, len(pictures), CHUNK):
+            batch = to_tensor([resize(picture, IMAGE_PX) for picture in pictures[start : start + CHUNK]])
+            rows.append(F.normalize(self(batch), dim=1))
+        return torch.cat(rows)
+
+
+def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) -> None:
+    """Train the judge and measure it.
+
+    Args:
+        dataset: folder of a data set with a `judge` split.
+        recipe: its `judge` part.
+        out: empty folder; receives `judge.safetensors` and `judge.json` (accuracy, sizes, id).
+        progress: where steps are shown.
+    """
+    from safetensors.torch import save_file
+
+    config = recipe.judge
+    torch.set_num_threads(recipe.training.threads)
+    own = load_corpus(dataset, "judge", IMAGE_PX, ())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        judge = Judge(config)
+        centres = nn.Parameter(torch.randn(len(own), config.features) * 0.1)
+    x_N3SS = to_tensor(own.images)
+    optimiser = torch.optim.AdamW([*judge.parameters(), centres], lr=2e-3, weight_decay=0.01, fused=True)
+    progress.start("judge", config.steps, "steps")
+    for step in range(config.steps):
+        rng = generator(config.seed, "judge", step)
+        rows_B = torch.randperm(len(own), generator=rng)[: config.batch]
+        features_BF = F.normalize(judge(altered(x_N3SS[rows_B], rng)), dim=1)
+        loss = F.cross_entropy(SCALE * features_BF @ F.normalize(centres, dim=1).T, rows_B)
+        for group in optimiser.param_groups:
+            group["lr"] = 2e-3 * min(1.0, (step + 1) / 20, 2 * (1 - step / config.steps))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        progress.update(step + 1, loss=loss.item())
+    progress.done()
+    judge.eval()
+    hits = _recognised(judge, dataset, config)
+    value, low, high, n = mean_interval(hits, np.random.default_rng(config.seed))
+    with whole_file(out / "judge.safetensors") as scratch:
+        save_file(judge.state_dict(), scratch)
+    card = {
+        "accuracy": {"value": value, "low": low, "high": high, "n": n},
+        "measure": "altered views of pictures that the judge never saw, nearest neighbour among all of them",
+        "trained_on": len(own),
+        "config": {"steps": config.steps, "batch": config.batch, "width": config.width, "features": config.features},
+        "image_px": IMAGE_PX,
+        "id": sha256_file(out / "judge.safetensors")[:16],
+    }
+    write_json(out / "judge.json", card)
+
+
+def load_judge(folder: Path, config: JudgeConfig) -> Judge:
+    """The judge of a folder that `train_judge` filled."""
+    from safetensors.torch import load_file
+
+    judge = Judge(config)
+    try:
+        judge.load_state_dict(load_file(folder / "judge.safetensors"))
+    except (OSError, RuntimeError) as error:
+        raise StorageError(
+            f"{str(folder)!r} holds no judge of this recipe: {' '.join(str(error).split())[:120]}"
+        ) from error
+    return judge.eval()
+
+
+def judge_id(folder: Path) -> str:
+    """Which judge it is: scores of two judges must not be compared."""
+    return str(read_json(folder / "judge.json")["id"])
+
+
+def altered(x_B3SS: Tensor, rng: torch.Generator) -> Tensor:
+    """Each picture moved by up to 6 %, scaled by up to 10 %, blurred and grainy to a random degree."""
+    batch = len(x_B3SS)
+
+    def spread(limit: float) -> Tensor:
+        return (torch.rand(batch, generator=rng) * 2 - 1) * limit
+
+    zoom, zero = 1 + spread(0.1), torch.zeros(batch)
+    turn_B23 = torch.stack([torch.stack([zoom, zero, spread(0.12)], 1), torch.stack([zero, zoom, spread(0.12)], 1)], 1)
+    grid = F.affine_grid(turn_B23, list(x_B3SS.shape), align_corners=False)
+    # Outside the picture is white, like its ground: 0 after the shift below.
+    moved = F.grid_sample(x_B3SS - 1, grid, align_corners=False) + 1
+    small = F.interpolate(moved, scale_factor=0.25, mode="bilinear", antialias=True)
+    blurred = F.interpolate(small, size=moved.shape[-2:], mode="bilinear")
+    share = torch.rand(batch, 1, 1, 1, generator=rng) * 0.8
+    grain = torch.rand(batch, 1, 1, 1, generator=rng) * 0.25
+    noise = torch.randn(moved.shape, generator=rng)
+    return moved + share * (blurred - moved) + grain * noise
+
+
+def _recognised(judge: Judge, dataset: Path, config: JudgeConfig) -> list[float]:
+    """1 for each picture outside the judge's split whose altered view is nearest to its original, else 0."""
+    splits = [name for name in load(dataset).card.splits if name != "judge"]
+    pictures = [picture for name in splits for picture in load_corpus(dataset, name, IMAGE_PX, ()).images]
+    rng = generator(config.seed, "accuracy")
+    asked = torch.randperm(len(pictures), generator=rng)[: config.probes]
+    views = to_tensor([pictures[place] for place in asked.tolist()])
+    with torch.no_grad():
+        found = F.normalize(judge(altered(views, rng)), dim=1) @ judge.features(pictures).T
+    nearest = found.argmax(1).tolist()
+    # Two captions may share one picture (the flags of Norway and Svalbard): either is right.
+    return [float(np.array_equal(pictures[a], pictures[b])) for a, b in zip(asked.tolist(), nearest, strict=True)]

@@ -1,0 +1,1 @@
+"""Kinds of data: bytes <-> checked arrays <-> tensors <-> something that a person can look at."""

@@ -1,0 +1,204 @@
+"""Pictures: bytes <-> checked arrays <-> tensors <-> a sheet that a person can look at.
+
+`read` is the only place where picture bytes of others are decoded. An array is upright RGB, `(H, W, 3)` uint8.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+
+from mmgen.errors import ConfigError, DataError, unknown
+from mmgen.files import write_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Picture = NDArray[np.uint8]
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+"""By content, never by file name."""
+EXTENSIONS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+MAX_BYTES = 32 * 2**20
+MAX_PIXELS = 16 * 2**20
+WHITE = (255, 255, 255)
+
+# The look of a contact sheet, in pixels.
+_TILE, _GAP, _FONT, _LINE, _LINES = 128, 24, 12, 16, 2
+_FRAME, _INK = (226, 229, 233), (70, 76, 84)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says of itself before it is decoded."""
+
+    format: str
+    mode: str
+    """Pillow's mode: `P` is a palette, `L` grey, `RGBA` colour with transparency, and so on."""
+    width: int
+    height: int
+
+
+def header(data: bytes, name: str) -> Header:
+    """Format, mode and size of a picture; `name` stands in the error.
+
+    Raises:
+        DataError: not a picture of `FORMATS`, too large, or animated.
+    """
+    with _opened(data, name) as picture:
+        return Header("JPEG" if picture.format == "MPO" else str(picture.format), picture.mode, *picture.size)
+
+
+def read(data: bytes, name: str) -> Picture:
+    """Decode to upright RGB, `(H, W, 3)` uint8.
+
+    EXIF rotation is applied and all metadata dropped. Transparency is laid on white, 16-bit grey is scaled, CMYK is
+    converted. Animated files are refused rather than silently cut to their first frame; of the several pictures in
+    a phone's MPO file the first is the picture.
+
+    Args:
+        data: the bytes of a file.
+        name: what to call it in errors.
+
+    Raises:
+        DataError: empty or too large, not one of `FORMATS`, cut short, altered, or animated.
+    """
+    with _opened(data, name) as picture:
+        picture.load()  # opening alone does not notice a file that was cut short
+        return _rgb(ImageOps.exif_transpose(picture))
+
+
+def resize(array: Picture, size: int) -> Picture:
+    """The picture as `size` x `size`, by Lanczos; one that is not square is centred on white, not stretched."""
+    if array.shape[:2] == (size, size):
+        return array
+    picture = ImageOps.pad(Image.fromarray(array), (size, size), Image.Resampling.LANCZOS, color=WHITE)
+    return np.asarray(picture)
+
+
+def to_tensor(arrays: Sequence[Picture]) -> Tensor:
+    """Stack pictures of one size to a float tensor `(B, 3, H, W)` in [-1, 1]."""
+    import torch
+
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+
+
+def from_tensor(x_B3HW: Tensor) -> list[Picture]:
+    """The inverse of `to_tensor`; values outside [-1, 1] are clamped."""
+    import torch
+
+    pixels = x_B3HW.detach().float().cpu().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return list(pixels.permute(0, 2, 3, 1).contiguous().numpy())
+
+
+def encode(array: Picture, format: str = "PNG") -> bytes:  # noqa: A002 - Pillow's word for it
+    """The bytes of a picture file without metadata."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format=format)
+    return buffer.getvalue()
+
+
+def write(array: Picture, path: Path) -> None:
+    """Write a picture whole or not at all; the name's ending picks the format.
+
+    Raises:
+        ConfigError: an ending that is not one of `EXTENSIONS`.
+        StorageError: the disk is full or the folder is not writable.
+    """
+    if path.suffix.lower() not in EXTENSIONS:
+        raise ConfigError(unknown("picture ending", path.suffix, EXTENSIONS))
+    write_bytes(path, encode(array, EXTENSIONS[path.suffix.lower()]))
+
+
+def show(arrays: Sequence[Picture], captions: Sequence[str], columns: int = 8) -> Picture:
+    """A contact sheet: each picture in a thin frame on white, its caption below in at most two lines.
+
+    Args:
+        arrays: pictures of any sizes; each is fitted into a square tile.
+        captions: one for each picture; may be empty strings.
+        columns: tiles in a row; fewer when there are fewer pictures.
+
+    Returns:
+        One picture; `encode` turns it into a PNG.
+    """
+    if len(arrays) != len(captions) or not arrays:
+        raise ValueError(f"{len(arrays)} pictures and {len(captions)} captions; want as many of each, at least one")
+    columns = min(columns, len(arrays))
+    rows = -(-len(arrays) // columns)
+    text_height = _LINES * _LINE + 8 if any(captions) else 0
+    across, down = _TILE + _GAP, _TILE + text_height + _GAP
+    sheet = Image.new("RGB", (columns * across + _GAP, rows * down + _GAP), WHITE)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=_FONT)
+    for place, (array, caption) in enumerate(zip(arrays, captions, strict=True)):
+        left, top = _GAP + place % columns * across, _GAP + place // columns * down
+        draw.rounded_rectangle((left - 5, top - 5, left + _TILE + 4, top + _TILE + 4), 6, outline=_FRAME)
+        sheet.paste(Image.fromarray(resize(array, _TILE)), (left, top))
+        for number, line in enumerate(wrap(caption, _TILE + _GAP - 6, font)):
+            middle = left + _TILE / 2 - draw.textlength(line, font=font) / 2
+            draw.text((middle, top + _TILE + 8 + number * _LINE), line, fill=_INK, font=font)
+    return np.asarray(sheet)
+
+
+def wrap(text: str, width: int, font: Any) -> list[str]:
+    """Cut `text` at spaces into at most two lines of `width` pixels; what does not fit ends in an ellipsis."""
+    lines: list[str] = []
+    words = text.split()
+    while words:
+        last = len(lines) == _LINES - 1
+        count = len(words)
+        if not last:
+            count = next((n for n in range(len(words), 1, -1) if font.getlength(" ".join(words[:n])) <= width), 1)
+        line = " ".join(words[:count])
+        whole = line
+        while font.getlength(line) > width and len(whole) > 1:  # a long last line, or one word wider than a line
+            whole = whole[:-1].rstrip(" ,")
+            line = whole + "…"
+        lines.append(line)
+        words = words[count:]
+    return lines
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
+    """A picture whose limits were checked; whatever Pillow raises inside becomes a DataError that names it."""
+    if not 0 < len(data) <= MAX_BYTES:
+        raise DataError(f"{name!r}: {len(data)} bytes; want 1 to {MAX_BYTES}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on odd but legal files are not for the user's terminal
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise DataError(f"{name!r}: {picture.width}x{picture.height} pixels; want at most {MAX_PIXELS}")
+                frames = getattr(picture, "n_frames", 1)
+                if frames > 1 and picture.format != "MPO":
+                    raise DataError(f"{name!r}: animated ({frames} frames); give one frame as PNG, JPEG or WebP")
+                yield picture
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name!r}: not a PNG, JPEG or WebP picture; convert it") from error
+    except Exception as error:  # Pillow raises OSError, ValueError, SyntaxError, struct.error and others
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{name!r}: the picture cannot be decoded ({reason}); replace the file") from error
+
+
+def _rgb(picture: Image.Image) -> Picture:
+    if picture.mode.startswith("I"):  # 16-bit grey; Pillow would cut it off at 255
+        grey = np.asarray(picture).astype(np.float64) / 257
+        return np.repeat(grey.round().clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
+        ground = Image.new("RGBA", picture.size, (*WHITE, 255))
+        ground.alpha_composite(picture.convert("RGBA"))
+        picture = ground
+    return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,184 @@
+"""AnyTo: one decoder transformer that draws captions and describes pictures.
+
+A sequence is a source block and a target block. Text is predicted word by word (cross-entropy); a picture is drawn by
+rectified flow on its codec's coefficients, conditioned on one query token (`flow.py`). The layout follows Transfusion
+(Zhou et al. 2024, arXiv:2408.11039); unlike it, noisy pictures never enter the transformer, which at this size
+learns ten times more per second (docs/log.md).
+
+Shapes here: B batch, T tokens, D width, C coefficients of a picture, V words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmgen.data.corpus import Corpus
+from mmgen.modalities.image import to_tensor
+from mmgen.models.anyto.batches import AnyToBatches, Batch
+from mmgen.models.anyto.codec import PrincipalCodec
+from mmgen.models.anyto.config import AnyToConfig
+from mmgen.models.anyto.flow import FlowHead, noisy, sample
+from mmgen.models.anyto.memory import PhraseMemory
+from mmgen.models.anyto.transformer import Transformer, prefix_causal
+from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
+
+
+class AnyTo(nn.Module):
+    """The model.
+
+    Args:
+        config: sizes.
+        vocabulary: every word that captions may hold.
+        languages: languages it learns, the default first.
+    """
+
+    def __init__(self, config: AnyToConfig, vocabulary: Vocabulary, languages: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config, self.vocabulary, self.languages = config, vocabulary, languages
+        width = config.width
+        self.codec = PrincipalCodec(config.image_px, config.components)
+        self.word = nn.Embedding(len(vocabulary), width)
+        self.position = nn.Embedding(config.max_words + 1, width)
+        self.query = nn.Parameter(torch.randn(width) * 0.02)
+        self.memory = PhraseMemory(len(vocabulary), config.memory_rows, config.memory_width)
+        condition = width + config.memory_width
+        self.empty = nn.Parameter(torch.randn(condition) * 0.02)
+        self.image_in = nn.Linear(config.components // config.image_tokens, width)
+        self.image_position = nn.Embedding(config.image_tokens, width)
+        self.trunk = Transformer(width, config.depth, config.heads)
+        self.head = FlowHead(config.components, condition, config.head_width, config.head_blocks)
+        nn.init.normal_(self.word.weight, std=0.05)
+        for embedding in (self.position, self.image_position):
+            nn.init.normal_(embedding.weight, std=0.02)
+
+    @classmethod
+    def fit(cls, config: AnyToConfig, corpus: Corpus, languages: tuple[str, ...], rng: torch.Generator) -> Self:
+        """A model with vocabulary and codec of `corpus` and first weights drawn from `rng`."""
+        captions = [caption for language in languages for caption in corpus.captions[language]]
+        with torch.random.fork_rng(devices=[]):  # modules draw their first weights from the global generator
+            torch.manual_seed(rng.initial_seed())
+            model = cls(config, Vocabulary.fit(captions, languages), languages)
+        model.codec.fit(to_tensor(corpus.images), torch.tensor(corpus.variants()) ** -0.5, rng)
+        return model
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> Self:
+        """The module that `facts` describes, its weights still to be loaded."""
+        config = AnyToConfig(**facts["config"])
+        return cls(config, Vocabulary(facts["vocabulary"]), tuple(facts["languages"]))
+
+    def facts(self) -> dict[str, Any]:
+        """What `from_facts` needs, as JSON values."""
+        return {
+            "config": asdict(self.config),
+            "vocabulary": self.vocabulary.words,
+            "languages": list(self.languages),
+        }
+
+    def batches(self, corpus: Corpus, seed: int) -> AnyToBatches:
+        """Batches of `corpus`, which is encoded here, once."""
+        length = self.config.max_words
+        words_LNT = torch.tensor(
+            [
+                [self.vocabulary.encode(caption, language, length) for caption in corpus.captions[language]]
+                for language in self.languages
+            ]
+        )
+        return AnyToBatches(
+            z_NC=self.codec.encode(to_tensor(corpus.images)),
+            words_LNT=words_LNT,
+            weights_N=torch.tensor(corpus.variants()) ** -self.config.balance,
+            image_batch=self.config.image_batch,
+            text_batch=self.config.text_batch,
+            seed=seed,
+        )
+
+    @staticmethod
+    def pairs() -> tuple[tuple[str, str], ...]:
+        """(source, target) modalities that the model turns into each other."""
+        return (("text", "image"), ("image", "text"))
+
+    def objectives(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+        """Named losses of one batch; their sum is minimised over all parameters.
+
+        Args:
+            batch: pictures and captions.
+            rng: the only source of randomness.
+
+        Returns:
+            `image`: mean squared error of the clean coefficients (their mean variance is 1).
+            `text`: cross-entropy in nats a word, times `text_weight`.
+        """
+        return {"image": self._image_loss(batch, rng), "text": self.config.text_weight * self._text_loss(batch, rng)}
+
+    def _image_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        condition_ND = self.read_text(batch.prompt_NT)
+        hidden_N1 = torch.rand(len(condition_ND), 1, generator=rng) < self.config.condition_drop
+        condition_ND = torch.where(hidden_N1, self.empty, condition_ND)
+        x_NC = batch.drawn_NC
+        if self.config.draws > 1:
+            condition_ND, x_NC = (part.repeat(self.config.draws, 1) for part in (condition_ND, x_NC))
+        z_NC, t_N = noisy(x_NC, self.config.time_mean, rng)
+        return F.mse_loss(self.head(z_NC, t_N, condition_ND), x_NC)
+
+    def _text_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        noise_MC = torch.randn(batch.read_MC.shape, generator=rng)
+        z_MC = batch.read_MC + self.config.image_noise * batch.read_MC.std() * noise_MC
+        length = int((batch.caption_MT != PAD).sum(1).max())
+        caption_MT = batch.caption_MT[:, :length]
+        logits_MTV = self._describe(z_MC, caption_MT[:, :-1])
+        return F.cross_entropy(logits_MTV.flatten(0, 1), caption_MT[:, 1:].flatten(), ignore_index=PAD)
+
+    def read_text(self, words_BT: Tensor) -> Tensor:
+        """Conditions (B, D + M) of captions: the feature of a query that saw the whole caption, and the memory's."""
+        x_BTD = self.word(words_BT) + self.position.weight[: words_BT.shape[1]]
+        x_BTD = torch.cat([x_BTD, self.query.expand(len(words_BT), 1, -1)], 1)
+        real_BT = F.pad(words_BT != PAD, (0, 1), value=True)
+        # Captions differ much in length: packed end to end they cost half of what padded rows would.
+        owner_P = real_BT.nonzero()[:, 0]
+        features_PD = self.trunk(x_BTD[real_BT][None], (owner_P[:, None] == owner_P)[None, None])[0]
+        return torch.cat([features_PD[real_BT.sum(1).cumsum(0) - 1], self.memory(words_BT)], 1)
+
+    def _describe(self, z_BC: Tensor, words_BT: Tensor) -> Tensor:
+        """Logits (B, T, V) of the word after each of `words_BT`, given pictures."""
+        tokens = self.config.image_tokens
+        image_BTD = self.image_in(z_BC.view(len(z_BC), tokens, -1)) + self.image_position.weight
+        text_BTD = self.word(words_BT) + self.position.weight[: words_BT.shape[1]]
+        x_BTD = torch.cat([image_BTD, text_BTD], 1)
+        features_BTD = self.trunk(x_BTD, prefix_causal(tokens, x_BTD.shape[1]))
+        logits_BTV: Tensor = features_BTD[:, tokens:] @ self.word.weight.T
+        return logits_BTV
+
+    @torch.no_grad()
+    def draw(
+        self, words_BT: Tensor, noise_BC: Tensor, *, steps: int | None = None, guidance: float | None = None
+    ) -> Tensor:
+        """Pictures (B, 3, S, S) in [-1, 1] of captions; `noise_BC` is (B, C) standard normal."""
+        z_BC = sample(
+            self.head,
+            self.read_text(words_BT),
+            self.empty,
+            noise_BC,
+            steps or self.config.ode_steps,
+            self.config.guidance if guidance is None else guidance,
+        )
+        return self.codec.decode(z_BC)
+
+    @torch.no_grad()
+    def describe(self, images_B3SS: Tensor, start: int) -> Tensor:
+        """Captions (B, max_words) of pictures in [-1, 1], the likeliest word each time; `start` is the language."""
+        z_BC = self.codec.encode(images_B3SS)
+        words_BT = torch.full((len(z_BC), 1), start)
+        ended_B = torch.zeros(len(z_BC), dtype=torch.bool)
+        while words_BT.shape[1] < self.config.max_words and not ended_B.all():
+            logits_BV = self._describe(z_BC, words_BT)[:, -1]
+            logits_BV[:, [PAD, UNKNOWN]] = -torch.inf
+            next_B = torch.where(ended_B, PAD, logits_BV.argmax(-1))
+            ended_B = ended_B | (next_B == END)
+            words_BT = torch.cat([words_BT, next_B[:, None]], 1)
+        return words_BT

@@ -1,0 +1,1 @@
+"""Operations: the only importers of mlflow, boto3, dvc and great_expectations."""

@@ -1,0 +1,228 @@
+"""One function a stage, for the components and the command line alike: run it once, record it, seal it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmgen.errors import ConfigError, MmgenError
+from mmgen.files import read_json, write_json
+from mmgen.ops.keys import RULES, STAGES
+from mmgen.ops.stages import Run, StageResult, champion_scores, open_run, run_stage, scratch
+from mmgen.ops.tracking import Tracked, stage_run
+from mmgen.progress import Progress, choose
+
+WAIT_SECONDS = 30.0
+"""How long a stage waits for another process at the same output: one that was killed may still be ending."""
+
+INTERRUPTED = 60
+"""Exit code of a run that was stopped."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.,=+:; \n-]*")
+_PATH = re.compile(r"[^\x00-\x1f{}$`\"\\]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A stage about to run in a component."""
+
+    run: Run
+    progress: Progress
+
+
+@contextlib.contextmanager
+def opened(stage: str, recipe: str, settings: str, root: str, data: str, *, events: str | None) -> Iterator[Job]:
+    """Open the run that a component's parameters describe; an error inside the block is told to whoever watches.
+
+    Args:
+        settings: overrides, joined by `;` or line ends.
+        events: file for progress and errors; None for plain lines on stderr.
+    """
+    progress = choose(events, sys.stderr)
+    try:
+        plain(recipe, settings, root, data)
+        run = open_run(recipe, split(settings), Path(root), Path(data))
+        yield Job(run=run, progress=progress)
+    except MmgenError as error:
+        progress.error(stage, f"stage {stage}: {error}", error.exit_code)
+        raise
+    except Exception as error:
+        progress.error(stage, f"stage {stage}: a bug of mmgen, {type(error).__name__}: {error}", 1)
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        progress.error(stage, f"stage {stage}: stopped; run again to go on", INTERRUPTED)
+        raise
+    finally:
+        progress.close()
+        # The task's process ends soon: not collecting what MLflow and torch leave saves a second of each task.
+        gc.freeze()
+
+
+def split(settings: str) -> list[str]:
+    """Settings from the one string that a pipeline parameter is.
+
+    >>> split("training.steps=5; seed=1")
+    ['training.steps=5', 'seed=1']
+    """
+    return [part.strip() for part in re.split(r"[;\n]", settings) if part.strip()]
+
+
+def plain(recipe: str, settings: str, *folders: str) -> None:
+    """Refuse characters that KFP or a shell could take for more than text.
+
+    Raises:
+        ConfigError: names the parameter and the character.
+    """
+    for name, text, allowed in (
+        ("recipe", recipe, _PLAIN),
+        ("settings", settings, _PLAIN),
+        *(("folder", folder, _PATH) for folder in folders),
+    ):
+        good = allowed.match(text)
+        end = good.end() if good else 0
+        if end < len(text):
+            raise ConfigError(f"{name} {text!r}: the character {text[end]!r} is not allowed; leave it out")
+
+
+def validate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
+    """Check the data set against its expectations.
+
+    Raises:
+        DataError: an expectation is not met; the page with all rows lies in `run.unfinished("validate")`.
+    """
+    from mmgen.ops import validation
+
+    return _run(
+        run, "validate", progress, kfp_run, lambda out, _: validation.validate(run.data_folder, run.recipe, out)
+    )
+
+
+def judge(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
+    """Train the judge on the `judge` split."""
+    from mmgen.evaluation.judge import train_judge
+
+    return _run(run, "judge", progress, kfp_run, lambda out, _: train_judge(run.data_folder, run.recipe, out, progress))
+
+
+def train(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
+    """Train the generator; a run that was killed goes on from its newest checkpoint.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    from mmgen.training import train as training
+
+    def fill(out: Path, _: Tracked) -> None:
+        set_aside = sorted(
+            {entry["key"] for entry in read_json(run.folder("validate") / "validation.json")["quarantined"]}
+        )
+        training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside)
+
+    return _run(run, "train", progress, kfp_run, fill)
+
+
+def evaluate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
+    """Score the trained model with the judge."""
+    from mmgen.evaluation import evaluate as evaluation
+
+    def fill(out: Path, _: Tracked) -> None:
+        model = run.folder("train") / "model"
+        evaluation.evaluate(model, run.folder("judge"), run.data_folder, run.recipe, out, progress)
+
+    return _run(run, "evaluate", progress, kfp_run, fill)
+
+
+def gate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
+    """Compare with the champion, scored again on this run's prompts; also writes `champion.json` when there is one."""
+    from mmgen.ops.gate import decide
+    from mmgen.ops.registry import champion, model_name
+
+    def fill(out: Path, _: Tracked) -> None:
+        found = champion(run.root, model_name(run.recipe.name))
+        if found is None:
+            decide(run.folder("evaluate"), None, None, RULES, out)
+            return
+        version, model = found
+        scores = champion_scores(run, model, version.tags["mmgen.train_key"], progress)
+        write_json(out / "champion.json", {"version": version.version, "scores": scores.name})
+        decide(run.folder("evaluate"), scores, version.version, RULES, out)
+
+    return _run(run, "gate", progress, kfp_run, fill)
+
+
+def register(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
+    """Register the model under the names that the verdict gives it; also writes `mlflow.json`, where to look."""
+    from mmgen.ops import registry
+
+    def fill(out: Path, tracked: Tracked) -> None:
+        registry.register(run, tracked, out, kfp_run_id=kfp_run)
+        write_json(out / "mlflow.json", {"experiment_id": tracked.experiment_id, "run_id": tracked.parent_id})
+
+    return _run(run, "register", progress, kfp_run, fill)
+
+
+def report(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
+    """Write `report.html`: everything about the run on one page."""
+    from mmgen.evaluation.report import write_report
+
+    def fill(out: Path, _: Tracked) -> None:
+        folders = {stage: run.folder(stage) for stage in STAGES if stage != "report"}
+        compared = run.folder("gate") / "champion.json"
+        if compared.is_file():
+            folders["champion"] = run.root / "stages" / "evaluate" / read_json(compared)["scores"]
+        write_report(run.recipe, run.data_folder, folders, out, facts={**run.facts("report"), "kfp_run": kfp_run})
+
+    return _run(run, "report", progress, kfp_run, fill)
+
+
+JOBS: dict[str, Callable[..., StageResult]] = {
+    "validate": validate,
+    "judge": judge,
+    "train": train,
+    "evaluate": evaluate,
+    "gate": gate,
+    "register": register,
+    "report": report,
+}
+"""The function of each stage, in order."""
+
+BEFORE = {
+    "validate": (),
+    "judge": ("validate",),
+    "train": ("validate",),
+    "evaluate": ("validate", "judge", "train"),
+}
+"""Stages that can be run by themselves, and what has to be done before."""
+
+
+def run_up_to(stage: str, run: Run, progress: Progress) -> StageResult:
+    """Run `stage` and what it reads, each unless it is done already."""
+    for earlier in BEFORE[stage]:
+        JOBS[earlier](run, progress)
+    return JOBS[stage](run, progress)
+
+
+def _run(
+    run: Run, stage: str, progress: Progress, kfp_run: str, fill: Callable[[Path, Tracked], object]
+) -> StageResult:
+    """Make a stage's output with `fill`, recorded in MLflow, unless it is there already."""
+    began = time.monotonic()
+    progress.stage(stage, "running")
+
+    def work(out: Path) -> None:
+        with stage_run(run, stage, out, kfp_run_id=kfp_run) as tracked:
+            fill(out, tracked)
+
+    try:
+        result = run_stage(stage, run.keys.stages[stage], run.root, work, facts=run.facts(stage), wait=WAIT_SECONDS)
+    except BaseException:
+        progress.stage(stage, "failed", time.monotonic() - began)
+        raise
+    progress.stage(stage, result.state, result.seconds)
+    return result

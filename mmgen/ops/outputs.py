@@ -1,0 +1,107 @@
+"""What finished stages of a run found, read from their sealed folders, and copies of it for others."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mmgen.errors import ConfigError, StorageError
+from mmgen.files import is_sealed, read_json, refusal, write_bytes
+from mmgen.ops.stages import Run
+
+HEADLINE = (
+    "image.r1_seen",
+    "image.r5_seen",
+    "image.r1_compositions",
+    "image.r5_compositions",
+    "image.r1_concepts",
+    "image.kid",
+    "image.fid",
+    "text.exact_seen",
+    "text.exact_compositions",
+    "text.exact_concepts",
+    "text.chrf_concepts",
+    "codec.psnr",
+    "judge.accuracy",
+)
+"""Scores shown first; at most 15 fit the page of a Kubeflow task."""
+
+_PARTS = {"": "value", "_low": "low", "_high": "high", "_n": "n"}
+
+
+def counts(run: Run) -> dict[str, float]:
+    """Samples that were checked, expectations that were met, samples that were set aside."""
+    found = read_json(run.folder("validate") / "validation.json")
+    met = sum(expectation["success"] for expectation in found["expectations"])
+    return {
+        "samples": found["samples"],
+        "expectations": len(found["expectations"]),
+        "expectations_met": met,
+        "quarantined": len(found["quarantined"]),
+    }
+
+
+def judge_scores(run: Run) -> dict[str, float]:
+    """The judge's accuracy with its interval."""
+    accuracy = read_json(run.folder("judge") / "judge.json")["accuracy"]
+    return {f"accuracy{end}": accuracy[name] for end, name in _PARTS.items()}
+
+
+def training_figures(run: Run) -> dict[str, float]:
+    """Steps, seconds, parameters and peak memory of the training."""
+    figures = read_json(run.folder("train") / "training.json")
+    return {name: value for name, value in sorted(figures.items()) if isinstance(value, int | float)}
+
+
+def scores(run: Run) -> dict[str, dict[str, float]]:
+    """Every score of the model with its interval and sample size."""
+    found: dict[str, dict[str, float]] = read_json(run.folder("evaluate") / "metrics.json")
+    return found
+
+
+def headline(run: Run) -> dict[str, float]:
+    """The scores shown first."""
+    found = scores(run)
+    return {name: found[name]["value"] for name in HEADLINE if name in found}
+
+
+def verdict(run: Run) -> dict[str, Any]:
+    """The gate's decision, reasons and table."""
+    found: dict[str, Any] = read_json(run.folder("gate") / "verdict.json")
+    return found
+
+
+def registered(run: Run) -> dict[str, Any]:
+    """Name, number and aliases of the version, as they were when it was registered."""
+    found: dict[str, Any] = read_json(run.folder("register") / "model.json")
+    return found
+
+
+def copy_page(run: Run, stage: str, name: str, target: str) -> None:
+    """Copy a page of `stage` to where Kubeflow shows it; of a stage that failed, what it had written so far."""
+    for folder in (run.folder(stage), run.unfinished(stage)):
+        if (folder / name).is_file():
+            write_bytes(Path(target), (folder / name).read_bytes())
+            return
+
+
+def copy_output(run: Run, stage: str, target: Path) -> None:
+    """Copy the sealed output of `stage` to `target`, whole or not at all, in place of an earlier copy.
+
+    Raises:
+        ConfigError: `target` holds something else.
+        StorageError: the disk refuses.
+    """
+    if target.exists() and not is_sealed(target) and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"{str(target)!r} exists and is no output of a stage; name another folder with --out")
+    scratch_copy = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(scratch_copy, ignore_errors=True)
+        shutil.copytree(run.folder(stage), scratch_copy)
+        if target.exists():
+            shutil.rmtree(target)
+        scratch_copy.rename(target)
+    except OSError as error:
+        raise StorageError(refusal(target, error)) from error

@@ -1,0 +1,79 @@
+"""A model folder as an MLflow model: code that reads safetensors, a signature, an example, exact requirements."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmgen.files import seal
+from mmgen.ops.tracking import Tracked
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+CODE = Path(__file__).with_name("pyfunc_model.py")
+
+
+def log_model(client: MlflowClient, name: str, model: Path, tags: dict[str, str], tracked: Tracked) -> LoggedModel:
+    """Log the folder `model` as an output of the tracked run.
+
+    In these steps rather than by `mlflow.pyfunc.log_model`, which would load the model and draw with it only to
+    see whether the input example is well formed.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    logged = client.create_logged_model(
+        tracked.experiment_id, name=name, source_run_id=tracked.run_id, tags=tags, model_type="generator"
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        content = Model(
+            artifact_path=logged.artifact_location,
+            run_id=tracked.run_id,
+            model_uuid=logged.model_id,
+            model_id=logged.model_id,
+            metadata={"run_key": tags["mmgen.run_key"], "sha256": tags["mmgen.model_sha256"]},
+        )
+        # A seal of its own: whoever loads the model from the registry has every byte verified.
+        sealed = Path(scratch) / "sealed" / "model"
+        shutil.copytree(model, sealed)
+        seal(sealed, **tags)
+        _save(folder, sealed, content)
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(tracked.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return logged
+
+
+def _save(folder: Path, model: Path, content: object) -> None:
+    """Write the pyfunc: code, model folder, signature, example, requirements."""
+    import importlib.metadata
+
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on MLflow's own doings: types of its agents, calls that pandas 4 drops
+        import mlflow.pyfunc
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, DataType, Schema
+
+        def column(kind: DataType, name: str) -> ColSpec:
+            return ColSpec(kind, name, required=False)
+
+        text, image = column(DataType.string, "text"), column(DataType.string, "image")
+        signature = ModelSignature(Schema([text, column(DataType.long, "seed"), image]), Schema([image, text]))
+        packages = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=str(CODE),
+            artifacts={"model": str(model)},
+            signature=signature,
+            input_example=pd.DataFrame({"text": ["red heart"], "seed": [0]}),
+            pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in packages],
+            mlflow_model=content,
+        )

@@ -1,0 +1,287 @@
+"""Stages: run one under its key, once, and seal what it made.
+
+    <root>/stages/train/0123456789abcdef/        sealed: the only thing that anybody reads
+    <root>/stages/train/0123456789abcdef.work/   in progress: `out` (what will be sealed) and `scratch` (what
+                                                 a killed run resumes from); kept when a stage fails
+    <root>/stages/train/0123456789abcdef.lock    held while it runs; the kernel frees it when the holder dies
+
+A stage that finds a sealed folder under its key returns it. A folder whose bytes no longer match their seal is
+thrown away and made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mmgen import recipes
+from mmgen.errors import DataError, StorageError
+from mmgen.files import SEAL, is_sealed, open_sealed, read_json, refusal, seal
+from mmgen.ops.keys import CODE, RULES, STAGES, Keys, changes, key_of, scores_parts, stage_keys
+
+if TYPE_CHECKING:
+    from mmgen.progress import Progress
+
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+"""Errors of a disk that is full or not ours to write: the user's to mend, not a bug."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageResult:
+    """What became of one stage."""
+
+    name: str
+    state: Literal["ran", "cached"]
+    folder: Path
+    """Sealed."""
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """Everything that a run is made of, before any of it has run."""
+
+    recipe: recipes.Recipe
+    settings: tuple[str, ...]
+    """The `section.field=value` overrides that were given."""
+    data_folder: Path
+    data_version: str
+    root: Path
+    keys: Keys
+    git_commit: str
+    """Commit of the code, or "unknown" outside a clone."""
+    git_dirty: bool
+    """Whether the code differs from that commit."""
+
+    def folder(self, stage: str) -> Path:
+        """Where the sealed output of `stage` stands, or will."""
+        return self.root / "stages" / stage / self.keys.stages[stage]
+
+    def unfinished(self, stage: str) -> Path:
+        """What a stage that failed had written so far: not sealed, for people to look at."""
+        return _workplace(self.folder(stage)) / "out"
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """Provenance for the seal of `stage`."""
+        return {
+            "data_version": self.data_version,
+            "git_commit": self.git_commit,
+            "git_dirty": self.git_dirty,
+            "key": self.keys.stages[stage],
+            "parts": self.keys.parts[stage],
+            "recipe": self.recipe.name,
+            "run_key": self.keys.run_key,
+            "stage": stage,
+        }
+
+
+def open_run(recipe_name: str, settings: Sequence[str], root: Path, data_root: Path, rules: Path = RULES) -> Run:
+    """Describe a run: recipe, data version and keys. Nothing is written.
+
+    Raises:
+        ConfigError: unknown recipe or setting.
+        DataError: the data set is not built.
+    """
+    from mmgen.data.dataset import data_version
+
+    recipe = recipes.get(recipe_name, settings)
+    folder = data_root / recipe.data.name
+    if not (folder / "dataset.json").is_file():
+        name = recipe.data.name
+        raise DataError(f"data set {name!r} is not built ({str(folder)!r}); run: mmgen data build {name}")
+    version = data_version(folder)
+    commit, dirty = _git()
+    return Run(
+        recipe=recipe,
+        settings=tuple(settings),
+        data_folder=folder,
+        data_version=version,
+        root=root,
+        keys=stage_keys(recipe, version, rules=rules),
+        git_commit=commit,
+        git_dirty=dirty,
+    )
+
+
+def run_stage(
+    name: str, key: str, root: Path, work: Callable[[Path], object], *, facts: dict[str, Any], wait: float = 0
+) -> StageResult:
+    """Return the sealed output of a stage, making it with `work(out)` when there is none.
+
+    Args:
+        work: fills the empty folder `out`; may keep what it needs to resume in `scratch(out)`.
+        facts: provenance for the seal.
+        wait: seconds to wait for another process that makes the same output.
+
+    Raises:
+        StorageError: another process is at it; the disk is full or not writable.
+        Whatever `work` raises; what it wrote is then left in `<key>.work` until the next try.
+    """
+    started = time.monotonic()
+    final = root / "stages" / name / key
+    if flaw(final) is None:
+        return StageResult(name=name, state="cached", folder=final, seconds=time.monotonic() - started)
+    with _disk(final), locked(final, wait):
+        problem = flaw(final)
+        if problem is None:  # the process that was waited for has made it
+            return StageResult(name=name, state="cached", folder=final, seconds=time.monotonic() - started)
+        if final.exists():
+            print(f"mmgen: stage {name} runs again: {problem}", file=sys.stderr)
+            shutil.rmtree(final)
+        out = _workplace(final) / "out"
+        if out.exists():
+            shutil.rmtree(out)
+        scratch(out).mkdir(parents=True, exist_ok=True)
+        out.mkdir()
+        work(out)
+        seal(out, **facts)
+        out.replace(final)
+        shutil.rmtree(_workplace(final))
+    return StageResult(name=name, state="ran", folder=final, seconds=time.monotonic() - started)
+
+
+def scratch(out: Path) -> Path:
+    """Folder beside a stage's `out` that outlives a kill and is removed once the stage is sealed."""
+    return out.with_name("scratch")
+
+
+def flaw(folder: Path) -> str | None:
+    """None when every byte of `folder` matches its seal, else one line that says what is wrong."""
+    try:
+        open_sealed(folder)
+    except StorageError as error:
+        return str(error)
+    return None
+
+
+def plan(run: Run) -> dict[str, list[str]]:
+    """Why each stage of `run` would run, in order; an empty list for a stage that is done.
+
+    The reasons come from a comparison with the newest sealed output of that stage and recipe.
+    """
+    return {stage: [] if flaw(run.folder(stage)) is None else _reasons(run, stage) for stage in STAGES}
+
+
+def champion_scores(run: Run, model: Path, train_key: str, progress: Progress) -> Path:
+    """Scores of the champion on this run's prompts and seeds: its own when they still hold, else made anew.
+
+    Args:
+        model: the champion's model folder.
+        train_key: key of the training that made it.
+
+    Returns:
+        A sealed folder like the one of stage `evaluate`.
+    """
+
+    def work(out: Path) -> None:
+        from mmgen.evaluation.evaluate import evaluate
+
+        evaluate(model, run.folder("judge"), run.data_folder, run.recipe, out, progress)
+
+    parts = scores_parts(run.keys, train_key)
+    facts = {**run.facts("evaluate"), "key": key_of(parts), "parts": parts, "scores_of": train_key}
+    return run_stage("evaluate", key_of(parts), run.root, work, facts=facts).folder
+
+
+def _reasons(run: Run, stage: str) -> list[str]:
+    folder = run.folder(stage)
+    if folder.exists():
+        return [flaw(folder) or "made in the meantime"]
+    if scratch(run.unfinished(stage)).is_dir():
+        return ["started before, not finished"]
+    seals = [other / SEAL for other in folder.parent.glob("*") if not other.suffix and is_sealed(other)]
+    for path in sorted(seals, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        old = read_json(path)
+        if old.get("recipe") == run.recipe.name and "scores_of" not in old:
+            return changes(old["parts"], run.keys.parts[stage])
+    return ["never run"]
+
+
+def _workplace(final: Path) -> Path:
+    return final.with_name(final.name + ".work")
+
+
+@contextlib.contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """A disk that refuses becomes one line with the way out; any other OSError is a bug and passes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in REFUSED:
+            named = Path(error.filename) if isinstance(error.filename, str) else path
+            raise StorageError(refusal(named, error)) from error
+        raise
+
+
+@contextlib.contextmanager
+def locked(final: Path, wait: float) -> Iterator[None]:
+    """Hold the lock of something that only one process may make; the lock file says who holds it.
+
+    Args:
+        final: what is being made; the lock lies beside it.
+        wait: seconds to wait for another holder.
+
+    Raises:
+        StorageError: another process holds it, and still did after `wait` seconds.
+    """
+    path = final.with_name(final.name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait
+    while (handle := _lock(path)) is None:
+        if time.monotonic() >= deadline:
+            with contextlib.suppress(FileNotFoundError):  # it has ended just now: the next try will do
+                who = path.read_text() or "another process"
+                raise StorageError(
+                    f"{str(final)!r} is being made by {who}; wait for it to end, or stop it and run again"
+                )
+        time.sleep(0.1)
+    try:
+        since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode(), 0)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(path: Path) -> int | None:
+    """Handle of the locked file; None when another process holds it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The holder before us may have removed the file between our open and our lock: then it guards nothing.
+        if os.fstat(handle).st_ino == path.stat().st_ino:
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(handle)
+    return None
+
+
+def _git() -> tuple[str, bool]:
+    """Commit of the code and whether it was changed since; ("unknown", False) outside a clone."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(CODE), *words], check=False, capture_output=True, text=True, timeout=10
+            )
+        except (FileNotFoundError, subprocess.TimeoutExpired):  # no git in the image, a hanging file system
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    return (commit, bool(git("status", "--porcelain"))) if commit else ("unknown", False)

@@ -1,0 +1,45 @@
+"""How long and how fast a model learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmgen.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """Optimiser, schedule and checkpoints of a run."""
+
+    steps: int = 3000
+    """Optimiser steps. Fixed, not timed: the same seed must give the same bytes on a slower machine."""
+    threads: int = 2
+    """CPU threads; part of the recipe, since the order in which floats are summed depends on it."""
+    lr: float = 2e-3
+    """Peak learning rate of AdamW."""
+    table_lr: float = 5.0
+    """Learning rate of lookup tables (words, positions) as a multiple of `lr`."""
+    weight_decay: float = 0.02
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    flat: float = 0.5
+    """Share of the steps at the peak rate; it then falls linearly to `final_lr`."""
+    final_lr: float = 0.02
+    """Last learning rate as a share of the peak."""
+    clip: float = 1.0
+    """Largest norm of the whole gradient."""
+    ema: float = 0.998
+    """Decay of the averaged weights that are kept, judged and served."""
+    checkpoint_seconds: float = 30.0
+    """Longest work that a kill can lose."""
+    sample_every: int = 500
+    """Steps between grids at the fixed prompts."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "threads", "sample_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.lr < 1:
+            raise ConfigError(f"training.lr must be between 0 and 1, got {self.lr}")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"training.ema must be at least 0 and below 1, got {self.ema}")

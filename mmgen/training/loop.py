@@ -1,0 +1,212 @@
+"""The loop: batch, loss, step, average, log, save, stop.
+
+Everything that a step draws at random comes from (seed, step), so the only state is weights, averages, optimiser
+moments and the step number: a run that was killed and one that was not end in the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmgen.data.order import generator
+from mmgen.errors import TrainingError
+from mmgen.models import Batches
+from mmgen.progress import Progress
+from mmgen.training import checkpoints
+from mmgen.training.config import TrainingConfig
+
+LOG_EVERY = 20
+"""Steps between rows of `metrics.jsonl`."""
+
+
+def learn(
+    model: Any,
+    batches: Batches,
+    config: TrainingConfig,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+    show: Callable[[int], None],
+) -> float:
+    """Train `model` in place; it ends with its averaged weights.
+
+    Args:
+        model: see `mmgen.models`.
+        batches: batches by step.
+        config: optimiser, schedule, checkpoints.
+        seed: of the run.
+        folder: holds `metrics.jsonl` and the checkpoints; a run goes on from what it finds there.
+        progress: told of every step.
+        show: called with the step every `sample_every` steps and at the end, with the averaged weights in place.
+
+    Returns:
+        Seconds spent in steps, over all attempts.
+
+    Raises:
+        TrainingError: a loss is not finite; the weights are not touched by it.
+        KeyboardInterrupt: stopped by SIGTERM or SIGINT, after a checkpoint was saved.
+    """
+    groups = _groups(model, config)
+    learned = [parameter for group in groups for parameter in group["params"]]
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.97), weight_decay=config.weight_decay, fused=True)
+    average = [parameter.detach().clone() for parameter in learned]
+    done, spent = _resume(folder, learned, average, optimiser)
+    _keep_rows(folder / "metrics.jsonl", done)
+    progress.start("train", config.steps, "steps")
+    saved, started = time.monotonic(), time.monotonic() - spent
+    with _stop_asked() as stop, (folder / "metrics.jsonl").open("a") as log:
+        for step in range(done, config.steps):
+            rate = learning_rate(config, step)
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["scale"]
+            losses = model.objectives(batches.at(step), generator(seed, "step", step))
+            loss = torch.stack(list(losses.values())).sum()
+            if not torch.isfinite(loss):
+                raise TrainingError(_not_finite(folder, step, seed, losses))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(learned, config.clip, foreach=True)
+            if not torch.isfinite(norm):
+                raise TrainingError(_not_finite(folder, step, seed, {**losses, "gradient": norm}))
+            optimiser.step()
+            # The average starts short and grows, so that the first weights do not linger in it.
+            decay = min(config.ema, (step + 1) / (step + 10))
+            torch._foreach_lerp_(average, [parameter.detach() for parameter in learned], 1 - decay)
+            done, spent = step + 1, time.monotonic() - started
+            progress.update(done, loss=loss.item())
+            if done % LOG_EVERY == 0 or done == config.steps:
+                row = {"step": done, "seconds": round(spent, 3), "loss": loss.item(), "lr": rate, "norm": norm.item()}
+                row |= {f"loss_{name}": value.item() for name, value in losses.items()}
+                log.write(json.dumps(row, allow_nan=False) + "\n")
+            if done % config.sample_every == 0 or done == config.steps:
+                with _swapped(learned, average):
+                    show(done)
+            if stop.is_set() or time.monotonic() - saved > config.checkpoint_seconds:
+                log.flush()
+                _save(folder, done, spent, learned, average, optimiser)
+                saved = time.monotonic()
+                if stop.is_set():
+                    raise KeyboardInterrupt(f"stopped at step {done}; run again to go on from there")
+    for parameter, value in zip(learned, average, strict=True):
+        parameter.data.copy_(value)
+    progress.done()
+    return spent
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Warm-up, flat, then linear to `final_lr`: a schedule by share of the steps, so that any length ends annealed."""
+    share = step / config.steps
+    falling = max(config.final_lr, min(1.0, (1 - share) / (1 - config.flat)))
+    return config.lr * min(1.0, (step + 1) / config.warmup) * falling
+
+
+def _groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Optimiser groups: lookup tables, whose rows are visited rarely and may take larger steps, and the rest."""
+    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+    rest = [parameter for parameter in model.parameters() if not any(parameter is table for table in tables)]
+    groups = [
+        {"params": tables, "scale": config.table_lr, "lr": config.lr},
+        {"params": rest, "scale": 1.0, "lr": config.lr},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _resume(
+    folder: Path, learned: list[nn.Parameter], average: list[Tensor], optimiser: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Load the newest checkpoint, if there is one; returns steps done and seconds spent."""
+    found = checkpoints.newest(folder)
+    if found is None:
+        return 0, 0.0
+    tensors, facts = found
+    state = {}
+    for number, (parameter, mean) in enumerate(zip(learned, average, strict=True)):
+        parameter.data.copy_(tensors[f"weight.{number}"])
+        mean.copy_(tensors[f"average.{number}"])
+        state[number] = {
+            "step": torch.tensor(float(facts["step"])),
+            "exp_avg": tensors[f"first.{number}"],
+            "exp_avg_sq": tensors[f"second.{number}"],
+        }
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return int(facts["step"]), float(facts["seconds"])
+
+
+def _save(
+    folder: Path,
+    step: int,
+    seconds: float,
+    learned: list[nn.Parameter],
+    average: list[Tensor],
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    tensors = {}
+    for number, (parameter, mean) in enumerate(zip(learned, average, strict=True)):
+        tensors[f"weight.{number}"] = parameter.detach()
+        tensors[f"average.{number}"] = mean
+        tensors[f"first.{number}"] = optimiser.state[parameter]["exp_avg"]
+        tensors[f"second.{number}"] = optimiser.state[parameter]["exp_avg_sq"]
+    checkpoints.save(folder, step, tensors, {"seconds": seconds})
+
+
+def _keep_rows(path: Path, done: int) -> None:
+    """Drop rows after step `done`: a resumed run writes them again."""
+    rows = path.read_text().splitlines(keepends=True) if path.exists() else []
+    kept = []
+    for row in rows:
+        with contextlib.suppress(ValueError):  # the last row of a killed run may be cut short
+            if json.loads(row)["step"] <= done:
+                kept.append(row)
+    path.write_text("".join(kept))
+
+
+def _not_finite(folder: Path, step: int, seed: int, losses: dict[str, Tensor]) -> str:
+    values = ", ".join(f"{name} {value.item()}" for name, value in losses.items() if not math.isfinite(value.item()))
+    good = checkpoints.newest(folder)
+    kept = f"step {good[1]['step']}" if good else "none yet"
+    return (
+        f"loss is not finite at step {step} (seed {seed}): {values}; last good checkpoint: {kept}; "
+        "lower it with --set training.lr=..."
+    )
+
+
+@contextlib.contextmanager
+def _swapped(learned: list[nn.Parameter], average: list[Tensor]) -> Iterator[None]:
+    """The averaged weights in the model for a while."""
+    kept = [parameter.detach().clone() for parameter in learned]
+    for parameter, value in zip(learned, average, strict=True):
+        parameter.data.copy_(value)
+    yield
+    for parameter, value in zip(learned, kept, strict=True):
+        parameter.data.copy_(value)
+
+
+@contextlib.contextmanager
+def _stop_asked() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set, so that a stop falls between two steps."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield stop
+        return
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Wiring of the components, their local run, and the command line."""

@@ -1,0 +1,286 @@
+"""The command line `mmgen`: one verb a function, no logic. The outermost layer, imported by nobody.
+
+Exit codes: 0 ok, 2 usage, 10 configuration, 20 data refused, 30 gate kept the champion, 40 transient,
+60 interrupted. Results go to standard output, progress and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mmgen.errors import ConfigError, MmgenError
+from pipelines.cli_data import data
+from pipelines.cli_models import compare, generate, history, lineage, promote, rollback
+from pipelines.options import (
+    Group,
+    answer,
+    chosen,
+    data_option,
+    json_option,
+    out_option,
+    recipe_options,
+    root_option,
+    run_stage,
+    show_table,
+)
+
+KEPT_CHAMPION = 30
+INTERRUPTED = 60
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="mmgen")
+def cli() -> None:
+    """From a versioned data set to a judged, registered any-to-any generator.
+
+    \b
+    mmgen run                                                  train, judge and register the default recipe
+    mmgen generate --from text="red heart" --to image --out heart.png
+    """
+
+
+@cli.command()
+@recipe_options
+@json_option
+def run(recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, as_json: bool) -> None:
+    """Run the whole pipeline on this machine.
+
+    What is done already for RECIPE and its settings is not done again.
+
+    \b
+    mmgen run
+    mmgen run emoji --set training.steps=500 --set seed=1
+    """
+    from mmgen.ops.keys import STAGES
+    from mmgen.ops.stages import flaw, open_run
+    from mmgen.progress import choose
+    from pipelines.local import run_pipeline
+    from pipelines.plan import missing_data
+    from pipelines.summary import show, summarise
+
+    began = time.monotonic()
+    name, overrides = chosen(recipe, settings)
+    progress = choose(None, sys.stderr)
+    try:
+        if missing := missing_data(name, overrides, data_root):
+            _build(missing, data_root, progress)
+        opened = open_run(name, overrides, root, data_root)
+        for stage in STAGES:
+            progress.stage(stage, "waiting")
+        if all(flaw(opened.folder(stage)) is None for stage in STAGES):
+            states = dict.fromkeys(STAGES, ("cached", 0.0))
+        else:
+            states = run_pipeline(opened, data_root, progress)
+    finally:
+        progress.close()
+    summary = summarise(opened, states, began)
+    if as_json:
+        answer(summary)
+    else:
+        show(summary)
+    if summary["gate"]["decision"] == "keep":
+        sys.exit(KEPT_CHAMPION)
+
+
+def _build(name: str, data_root: Path, progress: Any) -> None:
+    from mmgen.data.build import build
+
+    began = time.monotonic()
+    progress.stage("data", "running")
+    build(name, data_root)
+    progress.stage("data", "ran", time.monotonic() - began)
+
+
+@cli.command()
+@recipe_options
+@json_option
+def plan(recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, as_json: bool) -> None:
+    """Say which stages of RECIPE would run, and why.
+
+    \b
+    mmgen plan --set training.lr=0.001
+    """
+    from pipelines.plan import plan as planned
+    from pipelines.plan import rows
+
+    found = planned(*chosen(recipe, settings), root, data_root)
+    if as_json:
+        answer(found)
+    else:
+        show_table(rows(found))
+
+
+@cli.command()
+@recipe_options
+@out_option
+def judge(recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, out: Path) -> None:
+    """Train the judge of RECIPE, without the pipeline.
+
+    \b
+    mmgen judge emoji --out out/judge
+    """
+    run_stage("judge", recipe, settings, root, data_root, out)
+
+
+@cli.command()
+@recipe_options
+@out_option
+@click.option("--curves", type=click.Path(path_type=Path, dir_okay=False), help="Also write the curves, a JSON list.")
+def train(
+    recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, out: Path, curves: Path | None
+) -> None:
+    """Train RECIPE, without the pipeline.
+
+    \b
+    mmgen train emoji --set training.steps=500 --out out/train
+    """
+    from pipelines.summary import write_curves
+
+    opened = run_stage("train", recipe, settings, root, data_root, out)
+    if curves:
+        write_curves(opened, curves)
+
+
+@cli.command()
+@recipe_options
+@out_option
+@click.option(
+    "--metrics", type=click.Path(path_type=Path, dir_okay=False), help="Also write the scores, name to value."
+)
+def evaluate(
+    recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, out: Path, metrics: Path | None
+) -> None:
+    """Score RECIPE, without the pipeline.
+
+    Trains it first if need be.
+
+    \b
+    mmgen evaluate emoji --out out/evaluate --metrics out/metrics.json
+    """
+    from pipelines.summary import write_flat
+
+    opened = run_stage("evaluate", recipe, settings, root, data_root, out)
+    if metrics:
+        write_flat(opened, metrics)
+
+
+@cli.command()
+@json_option
+def recipes(as_json: bool) -> None:
+    """List the recipes, with cost and expected scores.
+
+    \b
+    mmgen recipes
+    """
+    import importlib
+
+    from mmgen.recipes import NAMES
+
+    found = {}
+    for name in NAMES:
+        recipe = getattr(importlib.import_module(f"mmgen.recipes.{name}"), name)
+        found[name] = inspect.cleandoc(recipe.__doc__ or "")
+    if as_json:
+        answer(found)
+        return
+    for name, about in found.items():
+        click.echo(f"{name}\n{textwrap.indent(about, '    ')}")
+
+
+@cli.command("compile")
+@click.option("--check", is_flag=True, help="Only compare with the committed file; exit code 10 when it differs.")
+def compile_(check: bool) -> None:
+    """Compile the pipeline for a Kubeflow cluster.
+
+    \b
+    mmgen compile --check
+    """
+    from pipelines import compile as compiling
+
+    if check:
+        compiling.check()
+        click.echo("pipelines/compiled/training.yaml is what the code compiles to")
+    else:
+        click.echo(compiling.write())
+
+
+@cli.command()
+@root_option
+@click.option("--port", default=5000, show_default=True, help="Port on this machine.")
+def ui(root: Path, port: int) -> None:
+    """Serve MLflow's pages for the runs on this machine.
+
+    \b
+    mmgen ui --port 5001
+    """
+    from pipelines.machine import serve_mlflow
+
+    serve_mlflow(root, port)
+
+
+@cli.command()
+@root_option
+@data_option
+@json_option
+def doctor(root: Path, data_root: Path, as_json: bool) -> None:
+    """Check that this machine can run a recipe.
+
+    \b
+    mmgen doctor
+    """
+    from pipelines.machine import examine
+
+    lines = examine(root, data_root)
+    if as_json:
+        answer(
+            [{"what": what, "ok": not way_out, "found": found, "way_out": way_out} for what, found, way_out in lines]
+        )
+    else:
+        show_table(
+            [
+                ("ok" if not way_out else "--", what, f"{found}; {way_out}" if way_out else found)
+                for what, found, way_out in lines
+            ]
+        )
+    if any(way_out for _, _, way_out in lines):
+        sys.exit(ConfigError.exit_code)
+
+
+for verb in (data, generate, compare, promote, rollback, history, lineage):
+    cli.add_command(verb)
+
+
+def main() -> None:
+    """Entry point: every error becomes one line and an exit code; only a bug keeps its traceback."""
+    try:
+        cli.main(prog_name="mmgen", standalone_mode=False)
+    except MmgenError as error:
+        sys.exit(_complain(str(error), error.exit_code))
+    except click.ClickException as error:
+        sys.exit(_complain(f"{error.format_message()}; see: {_path(error)} --help", error.exit_code))
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(_complain("interrupted; what is sealed is kept, run again to go on", INTERRUPTED))
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(0)
+
+
+def _complain(line: str, exit_code: int) -> int:
+    print(f"mmgen: {line}", file=sys.stderr)
+    return exit_code
+
+
+def _path(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return context.command_path if context else "mmgen"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""This machine: is it fit to run a recipe, and MLflow's pages for what it ran."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from mmgen.errors import ConfigError, MmgenError
+
+PYTHON = (3, 11)
+DISK_GIB = 2.0
+"""Room for the data, the checkpoints and the models of a few runs."""
+MEMORY_GIB = 4.0
+PACKAGES = ("kfp", "mlflow", "torch", "torchvision", "dvc", "great-expectations", "boto3")
+
+Line = tuple[str, str, str]
+"""What was looked at, what was found, the way out; empty when all is well."""
+
+
+def examine(root: Path, data_root: Path) -> list[Line]:
+    """Every check of `mmgen doctor`."""
+    return [_python(), _disk(root), _memory(), _cores(), *map(_package, PACKAGES), *_data(data_root), _database(root)]
+
+
+def serve_mlflow(root: Path, port: int) -> None:
+    """Run MLflow's server on the local database, for this machine only, until it is stopped.
+
+    Raises:
+        ConfigError: there is no database yet, or the port is taken.
+    """
+    import socket
+
+    from mmgen.ops.tracking import ENVIRONMENT
+
+    database = (root / "mlflow.db").resolve()
+    if not database.is_file():
+        raise ConfigError(f"there are no runs in {str(root)!r} yet; run: mmgen run")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error
+    print(f"MLflow: http://127.0.0.1:{port}", flush=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{database}"]
+    command += ["--artifacts-destination", str((root / "mlartifacts").resolve())]
+    # Without this the server starts seven more processes of some 230 MB each, for jobs that nobody asks for.
+    settings = {**ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    code = subprocess.run(command, env={**os.environ, **settings}, check=False).returncode
+    if code:
+        raise ConfigError(f"the MLflow server ended with code {code}; its own lines above say why")
+
+
+def _python() -> Line:
+    found = ".".join(map(str, sys.version_info[:3]))
+    wanted = ".".join(map(str, PYTHON))
+    return "python", found, "" if sys.version_info >= PYTHON else f"install Python {wanted} or newer"
+
+
+def _disk(root: Path) -> Line:
+    folder = root.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 2**30
+    if not os.access(folder, os.W_OK):
+        return "disk", f"{str(folder)!r} is not writable", "choose another folder with MMGEN_ROOT"
+    way_out = "" if free >= DISK_GIB else f"free {DISK_GIB:.0f} GiB, or choose another folder with MMGEN_ROOT"
+    return "disk", f"{free:.1f} GiB free in {str(folder)!r}", way_out
+
+
+def _memory() -> Line:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    way_out = "" if total >= MEMORY_GIB else f"{MEMORY_GIB:.0f} GiB are needed; train a smaller model with --set"
+    return "memory", f"{total:.1f} GiB", way_out
+
+
+def _cores() -> Line:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return "cores", str(count), ""  # one is enough, only slower
+
+
+def _package(name: str) -> Line:
+    try:
+        return name, importlib.metadata.version(name), ""
+    except importlib.metadata.PackageNotFoundError:
+        return name, "not installed", "run: make install"
+
+
+def _data(data_root: Path) -> list[Line]:
+    from mmgen.data.build import NAMES
+    from mmgen.data.dataset import load
+
+    lines = []
+    for name in NAMES:
+        what = f"data {name}"
+        if not (data_root / name).is_dir():
+            lines.append((what, "not built; mmgen run builds what it needs", ""))
+            continue
+        try:
+            load(data_root / name).verify()
+            lines.append((what, "whole", ""))
+        except MmgenError as error:
+            lines.append((what, str(error), f"remove the folder and run: mmgen data build {name}"))
+    return lines
+
+
+def _database(root: Path) -> Line:
+    import sqlite3
+
+    path = root / "mlflow.db"
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        return "tracking", "MLFLOW_TRACKING_URI is set: a server keeps the runs", ""
+    if not path.is_file():
+        return "tracking", "no runs yet", ""
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            count = connection.execute("select count(*) from runs").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return "tracking", f"{str(path)!r} cannot be read: {error}", "move it away, or bring back a copy"
+    return "tracking", f"{count} runs in {str(path)!r}", ""

@@ -1,0 +1,152 @@
+"""What the verbs of the command line share: options, the default recipe, JSON out, nearest choices."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmgen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmgen.ops.stages import Run
+
+PARAMS = Path("params.yaml")
+"""Names the default recipe; looked for where the command is started, like DVC does."""
+
+Command = Callable[..., Any]
+
+
+class Group(click.Group):
+    """A group of verbs that answers an unknown one with the nearest."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            names = self.list_commands(ctx)
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise click.UsageError(f"unknown verb {name!r}; {hint}choose from: {', '.join(names)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def recipe_options(command: Command) -> Command:
+    """`[RECIPE] --set --root --data`: which run is meant, and where it lives."""
+    decorators = (
+        click.argument("recipe", required=False),
+        click.option(
+            "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Override one setting; can repeat."
+        ),
+        root_option,
+        data_option,
+    )
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+def root_option(command: Command) -> Command:
+    """`--root`, else MMGEN_ROOT, else runs/."""
+    return click.option(
+        "--root",
+        type=click.Path(path_type=Path, file_okay=False),
+        default="runs",
+        show_default=True,
+        envvar="MMGEN_ROOT",
+        show_envvar=True,
+        help="Folder of everything that runs make.",
+    )(command)
+
+
+def data_option(command: Command) -> Command:
+    """`--data`, else data/."""
+    return click.option(
+        "--data",
+        "data_root",
+        type=click.Path(path_type=Path, file_okay=False),
+        default="data",
+        show_default=True,
+        help="Folder of the data sets.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`: the answer as one JSON value on standard output, nothing else there."""
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for machines.")(command)
+
+
+def out_option(command: Command) -> Command:
+    """`--out`: where a stage's output is copied to."""
+    kind = click.Path(path_type=Path, file_okay=False)
+    return click.option("--out", type=kind, required=True, help="Folder to copy the output to.")(command)
+
+
+def run_stage(stage: str, recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, out: Path) -> Run:
+    """Run `stage` and what it reads, copy its output to `out`, and print where that is."""
+    from mmgen.ops.jobs import run_up_to
+    from mmgen.ops.outputs import copy_output
+    from mmgen.ops.stages import open_run
+    from mmgen.progress import choose
+
+    opened = open_run(*chosen(recipe, settings), root, data_root)
+    progress = choose(None, sys.stderr)
+    try:
+        run_up_to(stage, opened, progress)
+    finally:
+        progress.close()
+    copy_output(opened, stage, out)
+    click.echo(out)
+    return opened
+
+
+def chosen(recipe: str | None, settings: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The recipe and settings that are meant: as given, or from `params.yaml` when no recipe is named.
+
+    Raises:
+        ConfigError: no recipe is named and `params.yaml` does not name one.
+    """
+    if recipe is not None:
+        return recipe, settings
+    import yaml
+
+    try:
+        params = yaml.safe_load(PARAMS.read_bytes())
+        name, own = params["recipe"], params.get("settings") or {}
+        if not isinstance(name, str) or not isinstance(own, dict):
+            raise TypeError("recipe is a name, settings are names with values")
+    except FileNotFoundError as error:
+        raise ConfigError(f"no recipe is named and there is no {PARAMS} here; name one of: mmgen recipes") from error
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{PARAMS} does not name a recipe ({reason}); write a line such as recipe: emoji") from error
+    return name, (*_flat(own, ""), *settings)
+
+
+def answer(value: Any) -> None:
+    """Print a JSON value on standard output."""
+    click.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def show_table(rows: list[tuple[str, ...]]) -> None:
+    """Print aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _flat(settings: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """`{"training": {"steps": 5}}` as `training.steps=5`."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}={','.join(map(str, value))}"
+        else:
+            yield f"{prefix}{name}={str(value).lower() if isinstance(value, bool | None) else value}"

@@ -1,0 +1,49 @@
+"""validate -> judge -> train -> evaluate -> gate -> register -> report. Only wiring: no files, no arithmetic, no if.
+
+Each stage seals what it made under a key of everything that went into it, and finds it again under that key, so
+Kubeflow's own cache is off: it knows neither the code that a component imports nor whether its output still exists.
+"""
+
+from kfp import dsl
+
+from components.evaluate import evaluate
+from components.gate import gate
+from components.judge import judge
+from components.register import register
+from components.report import report
+from components.train import train
+from components.validate import validate
+from mmgen.recipes import NAMES
+
+
+@dsl.pipeline(name="mmgen-train", description="From a data set to a judged and registered any-to-any generator.")
+def training(recipe: str = NAMES[0], settings: str = "", root: str = "runs", data: str = "data") -> None:
+    """Train and judge one recipe, and register the model.
+
+    Args:
+        recipe: A named run, see `mmgen recipes`.
+        settings: Overrides of single settings, such as "training.steps=500; seed=1". Empty for none.
+        root: Folder of everything that runs make.
+        data: Folder of the data sets.
+    """
+    run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+    same = {"recipe": recipe, "settings": settings, "root": root, "data": data, "kfp_run": run}
+    checked = validate(**same)
+    judged = judge(**same, dataset=checked.outputs["dataset"])
+    # Training follows the judge, although it needs nothing of it: both would fight for the same cores.
+    trained = train(**same, dataset=checked.outputs["dataset"]).after(judged)
+    scored = evaluate(**same, model=trained.outputs["model"], judge_model=judged.outputs["judge_model"])
+    decided = gate(**same, scores=scored.outputs["scores"])
+    kept = register(**same, model=trained.outputs["model"], verdict=decided.outputs["verdict"])
+    told = report(**same, version=kept.outputs["version"])
+    tasks = {
+        checked: "Validate data",
+        judged: "Train judge",
+        trained: "Train model",
+        scored: "Evaluate",
+        decided: "Gate",
+        kept: "Register",
+        told: "Report",
+    }
+    for task, title in tasks.items():
+        task.set_display_name(title).set_caching_options(False)

