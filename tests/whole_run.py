@@ -46,26 +46,30 @@ class WholeRun:
 
 
 def mmgen(
-    *arguments: str | Path, root: Path, data: Path | None = None, small: bool = False
+    *arguments: str | Path, root: Path | None = None, data: Path | None = None, small: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """The real command line in a process of its own, in a folder that is no clone."""
-    return subprocess.run(command(*arguments, root=root, data=data, small=small), **where(root), check=False)
+    """The real command line in a process of its own."""
+    line = command(*arguments, root=root, data=data, small=small)
+    return subprocess.run(line, **place(root or data or ROOT / "tests"), check=False, capture_output=True, text=True)
 
 
-def command(*arguments: str | Path, root: Path, data: Path | None = None, small: bool = False) -> list[str]:
+def command(
+    *arguments: str | Path, root: Path | None = None, data: Path | None = None, small: bool = False
+) -> list[str]:
     words = [sys.executable, "-m", "pipelines.cli", *map(str, arguments)]
     words += ["--root", str(root)] if root else []
     words += ["--data", str(data)] if data else []
     return words + [word for setting in SMALL if small for word in ("--set", setting)]
 
 
-def where(root: Path) -> dict[str, Any]:
-    unset = ("MMGEN_ROOT", "MMGEN_EVENTS", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MMGEN_IMAGE_DIGEST")
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
-    # `cwd` has no params.yaml and no data, so nothing of the clone can help; the caches of packages stay found.
+def place(folder: Path) -> dict[str, Any]:
+    """Beside `folder`, where there is no params.yaml, and with an environment that names nothing of ours."""
+    beside = next(path for path in folder.parents if path.is_dir())
+    ours = ("MMGEN_", "MLFLOW_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    # The cache of downloaded packages stays found.
     wheels = os.environ.get("MMGEN_WHEELS", str(ROOT / ".cache" / "wheels"))
-    environment |= {"PYTHONPATH": str(ROOT), "MMGEN_WHEELS": wheels}
-    return {"cwd": root.parent, "env": environment, "capture_output": True, "text": True}
+    return {"cwd": beside, "env": environment | {"PYTHONPATH": str(ROOT), "MMGEN_WHEELS": wheels}}
 
 
 @functools.cache

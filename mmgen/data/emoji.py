@@ -127,7 +127,7 @@ def _join(wheels: dict[str, Path]) -> Iterator[_Emoji]:
         for key, symbol in found.items():
             text = english[symbol]
             captions = {"en": text} | {
-                language: labels[symbol].strip(":").replace("_", " ") for language, labels in translated.items()
+                language: labels[symbol].strip(":").replace("_", " ").strip() for language, labels in translated.items()
             }
             tones = [tone for tone in text.split(", ") if tone.endswith(" skin tone")]
             bare = ", ".join(part for part in text.split(", ") if not part.endswith(" skin tone"))
@@ -138,7 +138,7 @@ def _join(wheels: dict[str, Path]) -> Iterator[_Emoji]:
                 png=art.read(pictures[key]),
                 captions=captions,
                 group=_group(symbol, bool(tones) or known),
-                role=match[2] if match and known else bare,
+                role=match[2] if match and known else bare or "skin tone",  # the swatches have nothing but a tone
                 person=match[1] if match and known else "",
                 tone="+".join(tone.removesuffix(" skin tone") for tone in tones),
             )

@@ -5,38 +5,22 @@ Everything from the data set is escaped; pictures are small PNGs written by us, 
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Iterable
 from typing import Any
+
+from mmgen.page import page, picture, safe
 
 SHOWN = 40
 """Bad rows of one expectation that are drawn; the verdict's JSON lists more."""
 
 _STYLE = """
-:root { color-scheme: light; --ink: #1f2933; --soft: #667380; --line: #e3e8ed; --good: #1c7c4a; --bad: #b3261e;
-  --aside: #8a5a00; --bar: #4a7fb5 }
-body { margin: 0; background: #f5f7f9; color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", Roboto, sans-serif }
-main { max-width: 1040px; margin: 0 auto; padding: 32px 24px 64px }
-h1 { font-size: 24px; margin: 0 } h2 { font-size: 17px; margin: 40px 0 12px }
-p { margin: 4px 0 } .soft { color: var(--soft) } code { font: 13px ui-monospace, Menlo, Consolas, monospace }
-.card { background: #fff; border: 1px solid var(--line); border-radius: 10px; padding: 20px 24px }
-.verdict { border-left: 6px solid var(--good); display: flex; gap: 16px 40px; flex-wrap: wrap; margin-top: 16px }
-.verdict.bad { border-left-color: var(--bad) }
-.verdict b { display: block; font-size: 21px } .verdict .said { color: var(--good) } .bad .said { color: var(--bad) }
-table { border-collapse: collapse; width: 100% } th { text-align: left; font-weight: 600; color: var(--soft) }
-th, td { padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top }
-tr:last-child td { border-bottom: 0 } td.n, th.n { text-align: right }
-.mark { font-weight: 600; white-space: nowrap } .ok { color: var(--good) } .no { color: var(--bad) }
-.aside { color: var(--aside) }
 .rows { display: grid; grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); gap: 10px; margin: 10px 0 24px }
 .row { display: flex; gap: 12px; border: 1px solid var(--line); border-radius: 8px; padding: 8px; background: #fff }
-.row img, .row i { flex: none; width: 72px; height: 72px; border-radius: 4px; background: #fff;
-  box-sizing: border-box; border: 1px solid var(--line) }
+.row img, .row i { flex: none; width: 72px; height: 72px; border-radius: 4px; background: #fff }
 .row i { background: #f0f2f5; color: var(--soft); font-size: 12px; text-align: center; line-height: 72px }
 .row div { min-width: 0; overflow-wrap: anywhere; font-size: 13px } .row b { font-weight: 600 }
 .splits { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 16px }
-.splits h3 { font-size: 15px; margin: 0 0 8px; display: flex; justify-content: space-between }
+.splits .card + .card { margin-top: 0 } .splits h3 { display: flex; justify-content: space-between }
 .bar { display: grid; grid-template-columns: 84px 1fr 48px; gap: 10px; align-items: center; font-size: 13px }
 .bar span { height: 10px; border-radius: 3px; background: var(--bar); min-width: 2px }
 .bar em { font-style: normal; text-align: right }
@@ -52,9 +36,9 @@ def render(verdict: dict[str, Any], thumbnails: dict[str, bytes]) -> str:
     """
     data = verdict["data"]
     body = [
-        f"<h1>Data set {_safe(data['name'])}</h1>",
-        f"<p class=soft>{_safe(data['title'])}</p>",
-        f"<p class=soft>version <code>{_safe(data['version'] or 'unknown')}</code></p>",
+        f"<h1>Data set {safe(data['name'])}</h1>",
+        f"<p class=soft>{safe(data['title'])}</p>",
+        f"<p class=soft>version <code>{safe(data['version'] or 'unknown')}</code></p>",
         _head(verdict),
         _failures(verdict, thumbnails),
         _quarantine(verdict, thumbnails),
@@ -65,14 +49,7 @@ def render(verdict: dict[str, Any], thumbnails: dict[str, bytes]) -> str:
         "<h2>Licences</h2>",
         _licences(data["licences"]),
     ]
-    title = f"Validation of {_safe(data['name'])}"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>\n<body><main>\n"
-        + "\n".join(body)
-        + "\n</main></body></html>\n"
-    )
+    return page(f"Validation of {data['name']}", body, _STYLE)
 
 
 def _head(verdict: dict[str, Any]) -> str:
@@ -96,7 +73,7 @@ def _failures(verdict: dict[str, Any], thumbnails: dict[str, bytes]) -> str:
         shown = list(zip(item["rows"], item["reasons"], strict=True))[:SHOWN]
         more = item["unexpected"] - len(shown)
         parts.append(
-            f"<p><b>{_safe(item['says'])}</b>: not met by {item['unexpected']:,} <code>{_safe(item['name'])}</code></p>"
+            f"<p><b>{safe(item['says'])}</b>: not met by {item['unexpected']:,} <code>{safe(item['name'])}</code></p>"
         )
         parts.append(_rows(shown, thumbnails) + (f"<p class=soft>and {more:,} more</p>" if more > 0 else ""))
     return "<h2>What is wrong</h2>" + "".join(parts) if parts else ""
@@ -113,10 +90,8 @@ def _quarantine(verdict: dict[str, Any], thumbnails: dict[str, bytes]) -> str:
 def _rows(rows: Iterable[tuple[str, str]], thumbnails: dict[str, bytes]) -> str:
     cells = []
     for name, reason in rows:
-        picture = "<i>no picture</i>"
-        if name in thumbnails:
-            picture = f'<img alt="" src="data:image/png;base64,{base64.b64encode(thumbnails[name]).decode()}">'
-        cells.append(f"<div class=row>{picture}<div><b>{_safe(name)}</b><br>{_safe(reason)}</div></div>")
+        shown = picture(thumbnails[name], name) if name in thumbnails else "<i>no picture</i>"
+        cells.append(f"<div class=row>{shown}<div><b>{safe(name)}</b><br>{safe(reason)}</div></div>")
     return f"<div class=rows>{''.join(cells)}</div>"
 
 
@@ -128,9 +103,9 @@ def _expectations(items: Iterable[dict[str, Any]]) -> str:
             mark = "<span class='mark no'>fails</span>"
         elif item["unexpected"]:
             mark = "<span class='mark aside'>set aside</span>"
-        name = f"<br><code class=soft>{_safe(item['name'])}</code>"
+        name = f"<br><code class=soft>{safe(item['name'])}</code>"
         lines.append(
-            f"<tr><td>{_safe(item['says'])}{name}</td><td class=n>{item['unexpected']:,}</td><td>{mark}</td></tr>"
+            f"<tr><td>{safe(item['says'])}{name}</td><td class=n>{item['unexpected']:,}</td><td>{mark}</td></tr>"
         )
     head = "<tr><th>expectation</th><th class=n>bad rows</th><th></th></tr>"
     return f"<div class=card><table>{head}{''.join(lines)}</table></div>"
@@ -142,11 +117,11 @@ def _splits(groups: dict[str, dict[str, int]]) -> str:
         counts = groups[split]
         largest = max(counts.values())
         bars = "".join(
-            f"<div class=bar>{_safe(group)}<span style='width:{100 * count / largest:.1f}%'></span>"
+            f"<div class=bar>{safe(group)}<span style='width:{100 * count / largest:.1f}%'></span>"
             f"<em>{count:,}</em></div>"
             for group, count in sorted(counts.items(), key=lambda pair: -pair[1])
         )
-        title = f"<h3>{_safe(split)}<span class=soft>{sum(counts.values()):,}</span></h3>"
+        title = f"<h3>{safe(split)}<span class=soft>{sum(counts.values()):,}</span></h3>"
         parts.append(f"<div class=card>{title}{bars}</div>")
     return f"<div class=splits>{''.join(parts)}</div>" if parts else "<p class=soft>none could be read</p>"
 
@@ -154,13 +129,9 @@ def _splits(groups: dict[str, dict[str, int]]) -> str:
 def _licences(licences: Iterable[dict[str, str]]) -> str:
     lines = "".join(
         "<tr>"
-        + "".join(f"<td>{_safe(part.get(name, ''))}</td>" for name in ("what", "licence", "credit", "url"))
+        + "".join(f"<td>{safe(part.get(name, ''))}</td>" for name in ("what", "licence", "credit", "url"))
         + "</tr>"
         for part in licences
     )
     head = "<tr><th>what</th><th>licence</th><th>credit</th><th>address</th></tr>"
     return f"<div class=card><table>{head}{lines}</table></div>"
-
-
-def _safe(value: object) -> str:
-    return html.escape(str(value))

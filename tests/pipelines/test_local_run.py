@@ -94,7 +94,7 @@ def test_the_plan_says_what_would_run_and_why(ran: WholeRun) -> None:
     assert stages["train"]["reasons"] == ["seed: 0 -> 5"]
 
 
-def test_the_plan_of_a_machine_without_data_says_so(tmp_path: object, ran: WholeRun) -> None:
+def test_the_plan_of_a_machine_without_data_says_so(ran: WholeRun) -> None:
     done = mmgen("plan", "emoji", root=ran.root, data=ran.root / "nothing")
 
     assert done.returncode == 0
@@ -113,15 +113,34 @@ def test_a_single_stage_gives_the_sealed_output_of_the_run(ran: WholeRun) -> Non
     out = ran.root.parent / "out"
 
     done = mmgen(
-        "evaluate", "emoji", "--out", out / "scores", "--metrics", out / "flat.json", root=ran.root, data=ran.data, small=True
+        "evaluate",
+        "emoji",
+        "--out",
+        out / "scores",
+        "--metrics",
+        out / "flat.json",
+        root=ran.root,
+        data=ran.data,
+        small=True,
     )
     curves = mmgen(
-        "train", "emoji", "--out", out / "train", "--curves", out / "curves.json", root=ran.root, data=ran.data, small=True
+        "train",
+        "emoji",
+        "--out",
+        out / "train",
+        "--curves",
+        out / "curves.json",
+        root=ran.root,
+        data=ran.data,
+        small=True,
     )
 
     assert (done.returncode, curves.returncode) == (0, 0), done.stderr + curves.stderr
     open_sealed(out / "scores")
-    assert json.loads((out / "flat.json").read_text())["judge.accuracy"] == ran.summary["metrics"]["judge.accuracy"]["value"]
+    assert (
+        json.loads((out / "flat.json").read_text())["judge.accuracy"]
+        == ran.summary["metrics"]["judge.accuracy"]["value"]
+    )
     assert [row["step"] for row in json.loads((out / "curves.json").read_text())]
 
 

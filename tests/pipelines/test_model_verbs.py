@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from mmgen.modalities import image
@@ -13,12 +14,21 @@ def test_pictures_are_made_from_words_and_words_from_a_picture(ran: WholeRun, tm
     out = tmp_path / "heart.png"
     model = ("--model", ran.summary["model"]["path"])
 
-    drawn = mmgen("generate", "--from", "text=red heart", "--to", "image", "--out", out, "-n", "3", *model, root=ran.root)
-    told = mmgen("generate", "--from", f"image={tmp_path / 'heart-1.png'}", "--to", "text", "--json", *model, root=ran.root)
+    drawn = mmgen(
+        "generate", "--from", "text=red heart", "--to", "image", "--out", out, "-n", "3", *model, root=ran.root
+    )
+    told = mmgen(
+        "generate", "--from", f"image={tmp_path / 'heart-1.png'}", "--to", "text", "--json", *model, root=ran.root
+    )
 
     assert drawn.returncode == 0, drawn.stderr
     assert drawn.stdout.strip() == str(out)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["heart-1.png", "heart-2.png", "heart-3.png", "heart.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "heart-1.png",
+        "heart-2.png",
+        "heart-3.png",
+        "heart.png",
+    ]
     assert image.read(out.read_bytes(), "grid").shape[2] == 3
     assert len(json.loads(told.stdout)["texts"]) == 1
 
@@ -64,13 +74,22 @@ def test_doctor_finds_this_machine_fit(ran: WholeRun) -> None:
     assert lines["kfp"]["ok"]
 
 
-def test_the_card_of_a_data_set_is_shown(ran: WholeRun) -> None:
-    done = mmgen("data", "info", "emoji", "--json", root=None, data=ran.data) if False else _info(ran)
+def test_the_card_of_a_data_set_is_shown_with_a_contact_sheet(ran: WholeRun) -> None:
+    done = mmgen("data", "info", "emoji", "--json", data=ran.data)
 
-    assert set(done["splits"]) == {"train", "compositions", "concepts", "judge"}
-    assert done["version"] == ran.summary["data_version"]
-    assert Path(done["sheet"]).is_file()
+    card = json.loads(done.stdout)
+    assert set(card["splits"]) == {"train", "compositions", "concepts", "judge"}
+    assert card["version"] == ran.summary["data_version"]
+    assert Path(card["sheet"]).is_file()
 
 
-def _info(ran: WholeRun) -> dict[str, object]:
-    raise NotImplementedError
+def test_a_version_is_made_champion_by_hand(ran: WholeRun, tmp_path: Path) -> None:
+    copy = tmp_path / "runs"
+    shutil.copytree(ran.root, copy)
+
+    promoted = mmgen("promote", ran.summary["model"]["version"], "--recipe", "emoji", "--json", root=copy)
+    back = mmgen("rollback", "--recipe", "emoji", root=copy)
+
+    assert json.loads(promoted.stdout)["aliases"] == ["champion"]
+    assert back.returncode == 10
+    assert "no previous champion" in back.stderr
