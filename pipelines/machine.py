@@ -34,7 +34,7 @@ def serve_mlflow(root: Path, port: int) -> None:
     """
     import socket
 
-    from mmgen.ops.tracking import ENVIRONMENT
+    from mmgen.ops.mlflow_client import ENVIRONMENT
 
     database = (root / "mlflow.db").resolve()
     if not database.is_file():
@@ -51,7 +51,11 @@ def serve_mlflow(root: Path, port: int) -> None:
     command += ["--artifacts-destination", str((root / "mlartifacts").resolve())]
     # Without this the server starts seven more processes of some 230 MB each, for jobs that nobody asks for.
     settings = {**ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    code = subprocess.run(command, env={**os.environ, **settings}, check=False).returncode
+    with subprocess.Popen(command, env={**os.environ, **settings}) as server:
+        try:
+            code = server.wait()
+        finally:
+            server.terminate()
     if code:
         raise ConfigError(f"the MLflow server ended with code {code}; its own lines above say why")
 

@@ -116,7 +116,7 @@ def _scores(metrics: dict[str, Any], champion: dict[str, Any]) -> str:
 
 def _verdict(verdict: dict[str, Any]) -> str:
     reasons = "".join(f"<p>{safe(reason)}</p>" for reason in verdict["reasons"])
-    columns = ("metric", "challenger", "champion", "difference", "low", "high", "rule", "passed")
+    columns = ("metric", "rule", "challenger", "champion", "difference", "low", "high", "passed")
     lines = []
     for row in verdict["table"]:
         cells = []
@@ -129,7 +129,10 @@ def _verdict(verdict: dict[str, Any]) -> str:
             else:
                 cells.append(f"<td>{safe('' if value is None else value)}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    head = "".join(f"<th>{'' if name == 'passed' else name}</th>" for name in columns)
+    words = ("metric", "rule", "passed")
+    head = "".join(
+        f"<th{'' if name in words else ' class=n'}>{'' if name == 'passed' else name}</th>" for name in columns
+    )
     return f"<div class=card>{reasons}<table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 

@@ -30,11 +30,7 @@ def kernel_distance(drawn_NF: Features, real_MF: Features) -> float:
 def kernel_distance_interval(
     drawn_NF: Features, real_MF: Features, rng: np.random.Generator, resamples: int
 ) -> tuple[float, float, float]:
-    """`kernel_distance` with a 95 % percentile interval over half-samples of both sets, drawn without replacement.
-
-    A bootstrap with replacement would count copies of a picture as a match and push the distance up; half-samples
-    scatter by sqrt(2) too much, which is taken back around the estimate.
-    """
+    """`kernel_distance` with a 95 % interval from half-samples (see `half_sample_interval`)."""
     kernel_NN, kernel_MM, kernel_NM = (
         _kernel(a, b) for a, b in ((drawn_NF, drawn_NF), (real_MF, real_MF), (drawn_NF, real_MF))
     )
@@ -44,9 +40,18 @@ def kernel_distance_interval(
         n = rng.permutation(len(drawn_NF))[: len(drawn_NF) // 2]
         m = rng.permutation(len(real_MF))[: len(real_MF) // 2]
         halves.append(_unbiased(kernel_NN[np.ix_(n, n)], kernel_MM[np.ix_(m, m)], kernel_NM[np.ix_(n, m)]))
-    low, high = np.quantile(halves, [0.025, 0.975])
-    centre = float(np.mean(halves))
-    return value, value + (float(low) - centre) / 2**0.5, value + (float(high) - centre) / 2**0.5
+    return value, *half_sample_interval(value, halves)
+
+
+def half_sample_interval(value: float, halves: list[float]) -> tuple[float, float]:
+    """A 95 % interval around `value` from the same distance of random halves of both sets.
+
+    A bootstrap with replacement would count copies of a picture as a match and push distances up. Halves drawn
+    without replacement scatter by sqrt(2) too much, and the Frechet distance of fewer pictures is larger: both are
+    taken back, by shrinking their scatter around their own mean and laying it around the estimate.
+    """
+    low, high = np.quantile(np.array(halves) - np.mean(halves), [0.025, 0.975]) / 2**0.5
+    return value + float(low), value + float(high)
 
 
 def frechet_distance(drawn_NF: Features, real_MF: Features) -> float:

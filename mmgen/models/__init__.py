@@ -5,7 +5,8 @@ A model is a `torch.nn.Module` with these methods; it does no I/O, logs nothing 
     fit(config, corpus, languages, rng)   classmethod: a model with all that is not learned by steps
                                           (vocabulary, codec) and its first weights
     batches(corpus, seed)                 an object whose `at(step)` is the batch of that step, from the step alone
-    objectives(batch, rng)                named losses; their sum is minimised
+    objectives(batch)                     named losses, each a function of a generator; their sum is minimised,
+                                          and each may be computed on a core of its own
     facts() / from_facts(facts)           what JSON must hold to rebuild the module before its weights are read
     pairs()                               (source, target) modalities
 """
@@ -20,6 +21,8 @@ from mmgen.errors import ConfigError, StorageError, unknown
 from mmgen.files import read_json, whole_file, write_json
 
 if TYPE_CHECKING:  # recipes import configs from below this package: they must not wait for torch
+    from collections.abc import Callable
+
     import torch
     from torch import Tensor, nn
 
@@ -51,7 +54,7 @@ class Model(Protocol):
     def pairs() -> tuple[tuple[str, str], ...]: ...
     def facts(self) -> dict[str, Any]: ...
     def batches(self, corpus: Corpus, seed: int) -> Batches: ...
-    def objectives(self, batch: Any, rng: torch.Generator) -> dict[str, Tensor]: ...
+    def objectives(self, batch: Any) -> dict[str, Callable[[torch.Generator], Tensor]]: ...
 
 
 def model_class(family: str) -> Any:

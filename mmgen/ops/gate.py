@@ -58,7 +58,9 @@ class _Findings:
     """Why the challenger is better."""
 
 
-def decide(challenger: Path, champion: Path | None, champion_version: str | None, rules: Path, out: Path) -> None:
+def decide(
+    challenger: Path, champion: Path | None, champion_version: str | None, rules: Path, out: Path, *, unscored: str = ""
+) -> None:
     """Write `verdict.json` and `verdict.md` into `out`.
 
     Args:
@@ -66,6 +68,7 @@ def decide(challenger: Path, champion: Path | None, champion_version: str | None
         champion: the same for the champion, scored on this run's prompts; None when there is no champion.
         champion_version: its version in the registry, for the reader.
         rules: `gates.yaml`.
+        unscored: why the champion could not be scored on this run's prompts; it then stays.
 
     Raises:
         ConfigError: the rules are not well formed.
@@ -75,6 +78,8 @@ def decide(challenger: Path, champion: Path | None, champion_version: str | None
     asked = read_rules(rules, seal["recipe"])
     found = _Findings()
     _check_floors(asked, _mapping(read_json(challenger / "metrics.json")), found)
+    if unscored:
+        found.refusals.append(f"champion {champion_version} cannot be scored on these prompts: {unscored}")
     if champion is not None:
         try:
             _check_comparable(seal, open_sealed(champion))

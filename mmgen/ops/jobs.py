@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmgen.errors import ConfigError, MmgenError
+from mmgen.errors import ConfigError, DataError, MmgenError
 from mmgen.files import read_json, write_json
 from mmgen.ops.keys import RULES, STAGES
 from mmgen.ops.stages import Run, StageResult, champion_scores, open_run, run_stage, scratch
@@ -149,7 +149,11 @@ def gate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
             decide(run.folder("evaluate"), None, None, RULES, out)
             return
         version, model = found
-        scores = champion_scores(run, model, version.tags["mmgen.train_key"], progress)
+        try:
+            scores = champion_scores(run, model, version.tags["mmgen.train_key"], progress)
+        except (ConfigError, DataError) as error:  # it speaks another language, say: then the two have no common ground
+            decide(run.folder("evaluate"), None, version.version, RULES, out, unscored=str(error))
+            return
         write_json(out / "champion.json", {"version": version.version, "scores": scores.name})
         decide(run.folder("evaluate"), scores, version.version, RULES, out)
 

@@ -9,4 +9,4 @@ from mmgen.training.config import TrainingConfig
 
 def emoji() -> Recipe:
     """Any-to-any generator of emoji and captions (`mmgen.models.anyto`)."""
-    return Recipe(name="emoji", model=AnyToConfig(), training=TrainingConfig(steps=2600))
+    return Recipe(name="emoji", model=AnyToConfig(), training=TrainingConfig(steps=2400))

@@ -14,7 +14,8 @@ class TrainingConfig:
     steps: int = 3000
     """Optimiser steps. Fixed, not timed: the same seed must give the same bytes on a slower machine."""
     threads: int = 2
-    """CPU threads; part of the recipe, since the order in which floats are summed depends on it."""
+    """CPU threads; part of the recipe, since the order in which floats are summed depends on it. Each objective of a
+    step takes one, whatever this says."""
     lr: float = 2e-3
     """Peak learning rate of AdamW."""
     table_lr: float = 5.0

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmgen.data.order import generator
 from mmgen.errors import TrainingError
 from mmgen.models import Batches
 from mmgen.progress import Progress
 from mmgen.training import checkpoints
 from mmgen.training.config import TrainingConfig
+from mmgen.training.gradients import SideBySide
 
 LOG_EVERY = 20
 """Steps between rows of `metrics.jsonl`."""
@@ -66,17 +66,19 @@ def learn(
     _keep_rows(folder / "metrics.jsonl", done)
     progress.start("train", config.steps, "steps")
     saved, started = time.monotonic(), time.monotonic() - spent
-    with _stop_asked() as stop, (folder / "metrics.jsonl").open("a") as log:
+    with (
+        _stop_asked() as stop,
+        SideBySide(learned, config.threads) as gradients,
+        (folder / "metrics.jsonl").open("a") as log,
+    ):
         for step in range(done, config.steps):
             rate = learning_rate(config, step)
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["scale"]
-            losses = model.objectives(batches.at(step), generator(seed, "step", step))
+            losses = gradients.take(model.objectives(batches.at(step)), seed, step)
             loss = torch.stack(list(losses.values())).sum()
             if not torch.isfinite(loss):
                 raise TrainingError(_not_finite(folder, step, seed, losses))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(learned, config.clip, foreach=True)
             if not torch.isfinite(norm):
                 raise TrainingError(_not_finite(folder, step, seed, {**losses, "gradient": norm}))

@@ -269,3 +269,13 @@ def test_the_rules_of_this_repository_are_well_formed() -> None:
     assert {"image.r5_seen", "text.exact_seen", "judge.accuracy", "codec.psnr"} <= {
         rule.metric for rule in rules.metrics if rule.floor is not None
     }
+
+
+def test_a_champion_that_cannot_be_scored_on_these_prompts_stays(tmp_path: Path, rules: Path) -> None:
+    challenger = scored(tmp_path / "new", 0.99)
+
+    decide(challenger, None, "3", rules, tmp_path, unscored="unknown language 'de'")
+
+    found = json.loads((tmp_path / "verdict.json").read_text())
+    assert found["decision"] == "keep"
+    assert "champion 3 cannot be scored on these prompts: unknown language 'de'" in found["reasons"]

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,8 @@ class Line(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.ones(1))
         self.bad_step = bad_step
 
-    def objectives(self, batch: int, rng: torch.Generator) -> dict[str, torch.Tensor]:
-        return {"fit": self.weight.square().sum() * (float("nan") if batch == self.bad_step else 1.0)}
+    def objectives(self, batch: int) -> dict[str, Callable[[torch.Generator], torch.Tensor]]:
+        return {"fit": lambda _: self.weight.square().sum() * (float("nan") if batch == self.bad_step else 1.0)}
 
 
 class Steps:

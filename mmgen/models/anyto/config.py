@@ -25,16 +25,16 @@ class AnyToConfig:
     depth: int = 2
     """Transformer blocks."""
     heads: int = 4
-    memory_rows: int = 8192
-    """Rows that hashed word pairs share."""
+    memory_rows: int = 8191
+    """Rows that hashed phrases share; a prime spreads them best."""
     memory_width: int = 256
-    """Width of the memory of words and word pairs."""
+    """Width of the memory of phrases."""
     head_width: int = 768
     """Channels of the flow head. A picture that it draws lies in a subspace of this dimension."""
     head_blocks: int = 2
     image_batch: int = 64
     """Captions per step that are turned into pictures."""
-    text_batch: int = 24
+    text_batch: int = 32
     """Pictures per step that are turned into captions."""
     draws: int = 1
     """Noise levels per caption and step: several cost one pass of the transformer."""
@@ -48,13 +48,23 @@ class AnyToConfig:
     """A picture is drawn with weight 1 / (variants of its concept) ** balance."""
     time_mean: float = -1.8
     """Mean of the logit-normal noise level; below 0 means more noise than picture."""
-    guidance: float = 1.25
+    guidance: float = 1.1
     """Strength of the caption in sampling; 1 is none."""
     ode_steps: int = 4
     """Euler steps in sampling."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "heads", "components", "image_tokens", "head_width", "ode_steps", "draws"):
+        for name in (
+            "width",
+            "depth",
+            "heads",
+            "components",
+            "image_tokens",
+            "memory_rows",
+            "head_width",
+            "ode_steps",
+            "draws",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} must be at least 1, got {getattr(self, name)}")
         if self.width % self.heads:

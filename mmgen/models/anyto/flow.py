@@ -6,7 +6,7 @@ noisy tokens in the transformer follows MAR (Li et al. 2024, arXiv:2406.11838): 
 the head once per step. Unlike both, the error is measured in x, not in v: a caption nearly determines its picture
 here, and the v-weights would spend the training on the last, easy steps.
 
-Shapes here: N pictures, C coefficients, D width of the condition, W width of the head.
+Shapes here: N pictures, C coefficients, D width of the condition, W width of the head, V = W / 4.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ class FlowHead(nn.Module):
         super().__init__()
         self.read = nn.Linear(coefficients, width)
         self.condition = nn.Linear(condition, width)
-        self.time = nn.Linear(16, width)
+        # What steers the norms is narrower than what is added: wide, it would be half of the head's work.
+        self.steer = nn.Linear(condition + 16, width // 4)
         self.norms = nn.ModuleList(nn.RMSNorm(width, elementwise_affine=False) for _ in range(blocks))
-        self.adapt = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(blocks))
+        self.adapt = nn.ModuleList(nn.Linear(width // 4, 3 * width) for _ in range(blocks))
         self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
         self.outer = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
         self.write = nn.Linear(width, coefficients)
@@ -35,10 +36,10 @@ class FlowHead(nn.Module):
 
     def forward(self, z_NC: Tensor, t_N: Tensor, condition_ND: Tensor) -> Tensor:
         """Clean coefficients (N, C) from noisy ones, levels `t_N` in [0, 1] and conditions."""
-        signal_NW = F.silu(self.condition(condition_ND) + self.time(_waves(t_N)))
-        h_NW = self.read(z_NC) + signal_NW
+        h_NW = self.read(z_NC) + self.condition(condition_ND)
+        steer_NV = F.silu(self.steer(torch.cat([condition_ND, _waves(t_N)], 1)))
         for norm, adapt, inner, outer in zip(self.norms, self.adapt, self.inner, self.outer, strict=True):
-            shift_NW, scale_NW, gate_NW = adapt(signal_NW).chunk(3, dim=-1)
+            shift_NW, scale_NW, gate_NW = adapt(steer_NV).chunk(3, dim=-1)
             h_NW = h_NW + (1 + gate_NW) * outer(F.silu(inner(norm(h_NW) * (1 + scale_NW) + shift_NW)))
         out: Tensor = self.write(h_NW)
         return out

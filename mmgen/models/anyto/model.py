@@ -10,7 +10,9 @@ Shapes here: B batch, T tokens, D width, C coefficients of a picture, V words.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -103,18 +105,13 @@ class AnyTo(nn.Module):
         """(source, target) modalities that the model turns into each other."""
         return (("text", "image"), ("image", "text"))
 
-    def objectives(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
-        """Named losses of one batch; their sum is minimised over all parameters.
+    def objectives(self, batch: Batch) -> dict[str, Callable[[torch.Generator], Tensor]]:
+        """Named losses of one batch, each a function of its own generator; their sum is minimised.
 
-        Args:
-            batch: pictures and captions.
-            rng: the only source of randomness.
-
-        Returns:
-            `image`: mean squared error of the clean coefficients (their mean variance is 1).
-            `text`: cross-entropy in nats a word, times `text_weight`.
+        `image`: mean squared error of the clean coefficients (their mean variance is 1).
+        `text`: cross-entropy in nats a word, times `text_weight`.
         """
-        return {"image": self._image_loss(batch, rng), "text": self.config.text_weight * self._text_loss(batch, rng)}
+        return {"image": partial(self._image_loss, batch), "text": partial(self._text_loss, batch)}
 
     def _image_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         condition_ND = self.read_text(batch.prompt_NT)
@@ -132,7 +129,8 @@ class AnyTo(nn.Module):
         length = int((batch.caption_MT != PAD).sum(1).max())
         caption_MT = batch.caption_MT[:, :length]
         logits_MTV = self._describe(z_MC, caption_MT[:, :-1])
-        return F.cross_entropy(logits_MTV.flatten(0, 1), caption_MT[:, 1:].flatten(), ignore_index=PAD)
+        loss = F.cross_entropy(logits_MTV.flatten(0, 1), caption_MT[:, 1:].flatten(), ignore_index=PAD)
+        return self.config.text_weight * loss
 
     def read_text(self, words_BT: Tensor) -> Tensor:
         """Conditions (B, D + M) of captions: the feature of a query that saw the whole caption, and the memory's."""
