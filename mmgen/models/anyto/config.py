@@ -44,13 +44,13 @@ class AnyToConfig:
     """Noise added to pictures that are read, as a share of their standard deviation."""
     condition_drop: float = 0.1
     """Share of captions hidden in training, which makes guidance possible."""
-    balance: float = 0.4
+    balance: float = 0.3
     """A picture is drawn with weight 1 / (variants of its concept) ** balance."""
     time_mean: float = -1.8
     """Mean of the logit-normal noise level; below 0 means more noise than picture."""
     guidance: float = 1.1
     """Strength of the caption in sampling; 1 is none."""
-    ode_steps: int = 4
+    ode_steps: int = 2
     """Euler steps in sampling."""
 
     def __post_init__(self) -> None:
