@@ -25,10 +25,11 @@ from mmgen.data.order import generator
 from mmgen.errors import StorageError
 from mmgen.evaluation.bootstrap import mean_interval
 from mmgen.evaluation.config import JudgeConfig
-from mmgen.files import read_json, sha256_file, whole_file, write_json
+from mmgen.files import sha256_file, write_json
 from mmgen.modalities.image import Picture, resize, to_tensor
 from mmgen.progress import Progress
 from mmgen.recipes import Recipe
+from mmgen.weights import load_tensors, save_tensors
 
 IMAGE_PX = 48
 SCALE = 24.0
@@ -80,8 +81,6 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
         out: empty folder; receives `judge.safetensors` and `judge.json` (accuracy, sizes, id).
         progress: where steps are shown.
     """
-    from safetensors.torch import save_file
-
     config = recipe.judge
     torch.set_num_threads(recipe.training.threads)
     own = load_corpus(dataset, "judge", IMAGE_PX, ())
@@ -107,8 +106,7 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
     judge.eval()
     hits = _recognised(judge, dataset, config)
     value, low, high, n = mean_interval(hits, np.random.default_rng(config.seed))
-    with whole_file(out / "judge.safetensors") as scratch:
-        save_file(judge.state_dict(), scratch)
+    save_tensors(out / "judge.safetensors", judge.state_dict())
     card = {
         "accuracy": {"value": value, "low": low, "high": high, "n": n},
         "measure": "altered views of pictures that the judge never saw, nearest neighbour among all of them",
@@ -122,21 +120,14 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
 
 def load_judge(folder: Path, config: JudgeConfig) -> Judge:
     """The judge of a folder that `train_judge` filled."""
-    from safetensors.torch import load_file
-
     judge = Judge(config)
     try:
-        judge.load_state_dict(load_file(folder / "judge.safetensors"))
-    except (OSError, RuntimeError) as error:
+        judge.load_state_dict(load_tensors(folder / "judge.safetensors"))
+    except RuntimeError as error:
         raise StorageError(
             f"{str(folder)!r} holds no judge of this recipe: {' '.join(str(error).split())[:120]}"
         ) from error
     return judge.eval()
-
-
-def judge_id(folder: Path) -> str:
-    """Which judge it is: scores of two judges must not be compared."""
-    return str(read_json(folder / "judge.json")["id"])
 
 
 def altered(x_B3SS: Tensor, rng: torch.Generator) -> Tensor:

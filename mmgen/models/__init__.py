@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from mmgen.errors import ConfigError, StorageError, unknown
-from mmgen.files import read_json, whole_file, write_json
+from mmgen.files import read_json, write_json
+from mmgen.weights import load_tensors, save_tensors
 
 if TYPE_CHECKING:  # recipes import configs from below this package: they must not wait for torch
     from collections.abc import Callable
@@ -71,11 +72,8 @@ def model_class(family: str) -> Any:
 
 def save(model: Any, folder: Path) -> None:
     """Write `config.json` and `weights.safetensors`."""
-    from safetensors.torch import save_file
-
     write_json(folder / CONFIG, {"family": model.config.family, **model.facts()})
-    with whole_file(folder / WEIGHTS) as scratch:
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, scratch)
+    save_tensors(folder / WEIGHTS, model.state_dict())
 
 
 def load(folder: Path) -> nn.Module:
@@ -84,14 +82,11 @@ def load(folder: Path) -> nn.Module:
     Raises:
         StorageError: a file is missing or does not fit the other.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     facts = read_json(folder / CONFIG)
     model: nn.Module = model_class(facts.get("family", "")).from_facts(facts)
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        model.load_state_dict(load_tensors(folder / WEIGHTS))
+    except RuntimeError as error:  # names or shapes differ
         reason = " ".join(str(error).split())[:200]
         raise StorageError(f"{str(folder / WEIGHTS)!r} cannot be loaded: {reason}") from error
     return model.eval()

@@ -16,4 +16,4 @@ def emoji() -> Recipe:
 
     Sources: Transfusion, arXiv:2408.11039; MAR, arXiv:2406.11838; JiT, arXiv:2511.13720; Engram, arXiv:2601.07372.
     """
-    return Recipe(name="emoji", model=AnyToConfig(), training=TrainingConfig(steps=2550))
+    return Recipe(name="emoji", model=AnyToConfig(), training=TrainingConfig(steps=2300))

@@ -10,11 +10,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmgen.errors import StorageError
-from mmgen.files import is_sealed, open_sealed, read_json, seal, whole_file, write_json
+from mmgen.files import is_sealed, open_sealed, read_json, seal, write_json
+from mmgen.weights import load_tensors, save_tensors
 
 KEEP = 2
 
@@ -25,8 +25,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, A
     if target.exists():  # a kill came between its files and its seal
         shutil.rmtree(target)
     target.mkdir(parents=True)
-    with whole_file(target / "tensors.safetensors") as scratch:
-        save_file(tensors, scratch)
+    save_tensors(target / "tensors.safetensors", tensors)
     write_json(target / "state.json", {"step": step, **facts})
     seal(target)
     for old in _sealed(folder)[:-KEEP]:
@@ -41,7 +40,7 @@ def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         except StorageError:
             shutil.rmtree(path)  # altered after sealing: the one before it is still good
             continue
-        return load_file(path / "tensors.safetensors"), read_json(path / "state.json")
+        return load_tensors(path / "tensors.safetensors"), read_json(path / "state.json")
     return None
 
 
