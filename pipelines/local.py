@@ -80,7 +80,8 @@ def run_pipeline(run: Run, data_root: Path, progress: Progress) -> States:
     if failure:
         raise PipelineError(f"{failure['message']}; log: {str(log)!r}", failure["exit_code"])
     if child.returncode or any(stage not in states for stage in STAGES):
-        raise PipelineError(f"the pipeline ended with code {child.returncode} and no reason; log: {str(log)!r}", 1)
+        reason = f"the pipeline ended with code {child.returncode} and gave no reason"
+        raise PipelineError(f"{reason}; run again to go on where it stopped; log: {str(log)!r}", 1)
     if not all(is_sealed(run.folder(stage)) for stage in STAGES):  # then some stages ran under other keys
         raise ConfigError("the code, the data or gates.yaml changed while the run went on; run again")
     return states
