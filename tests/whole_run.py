@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 
 SMALL = (
@@ -28,6 +30,16 @@ SMALL = (
     "model.head_blocks=1",
 )
 """The real recipe with every size cut down: it learns nothing, and takes every step that a real run takes."""
+
+
+def small_params() -> str:
+    """A params.yaml that makes the small recipe the default one."""
+    settings: dict[str, dict[str, int]] = {}
+    for setting in SMALL:
+        name, _, value = setting.partition("=")
+        section, _, field = name.partition(".")
+        settings.setdefault(section, {})[field] = int(value)
+    return yaml.safe_dump({"recipe": "emoji", "settings": settings})
 
 
 @dataclass(frozen=True)

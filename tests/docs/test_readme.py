@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from mmgen import recipes
 from mmgen.ops.keys import STAGES
-from tests.whole_run import ROOT, SMALL, WholeRun, place, whole_run
+from tests.whole_run import ROOT, WholeRun, place, small_params, whole_run
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
@@ -37,12 +36,7 @@ def clone(tiny_emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ran.root, folder / "runs")
     shutil.copytree(ran.data, folder / "data")
     shutil.copytree(ROOT / "pipelines" / "compiled", folder / "pipelines" / "compiled")
-    settings: dict[str, dict[str, int]] = {}
-    for setting in SMALL:
-        name, _, value = setting.partition("=")
-        section, _, field = name.partition(".")
-        settings.setdefault(section, {})[field] = int(value)
-    (folder / "params.yaml").write_text(yaml.safe_dump({"recipe": "emoji", "settings": settings}))
+    (folder / "params.yaml").write_text(small_params())
     shutil.rmtree(folder / "runs" / "kfp", ignore_errors=True)
     database = folder / "runs" / "mlflow.db"
     database.unlink()  # it names the folders of the run that it was made by; a run on the copy makes its own

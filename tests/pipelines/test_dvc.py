@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.whole_run import ROOT, SMALL, WholeRun, place
+from tests.whole_run import ROOT, WholeRun, place, small_params
 
 
 def dvc(folder: Path, *arguments: str) -> str:
@@ -34,12 +33,7 @@ def clone(ran: WholeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", ".dvcignore", "gates.yaml"):
         shutil.copy(ROOT / name, folder / name)
-    settings: dict[str, dict[str, int]] = {}
-    for setting in SMALL:
-        name, _, value = setting.partition("=")
-        section, _, field = name.partition(".")
-        settings.setdefault(section, {})[field] = int(value)
-    (folder / "params.yaml").write_text(yaml.safe_dump({"recipe": "emoji", "settings": settings}))
+    (folder / "params.yaml").write_text(small_params())
     (folder / "bin").mkdir()
     (folder / "bin" / "mmgen").write_text(f'#!/bin/sh\nexec {sys.executable} -m pipelines.cli "$@"\n')
     (folder / "bin" / "mmgen").chmod(0o755)
