@@ -35,7 +35,7 @@ class Killer(Progress):
 
 small = ["model.image_px=16", "model.components=16", "model.image_tokens=4", "model.width=16", "model.head_width=32",
          "model.memory_rows=64", "model.image_batch=8", "model.text_batch=4", "training.steps=12", "training.threads=1",
-         "training.sample_every=6", "training.checkpoint_seconds=0"]
+         "training.sample_every=6", "training.checkpoint_seconds=0", f"seed={sys.argv[5]}"]
 out, work = Path(sys.argv[2]) / "out", Path(sys.argv[2]) / "work"
 for folder in (out, work):
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,8 +43,8 @@ train(Path(sys.argv[1]), get("emoji", small), out, work, Killer())
 """
 
 
-def run(data: Path, folder: Path, stop_at: int = 0, how: str = "SIGKILL") -> int:
-    command = [sys.executable, "-c", CHILD, str(data), str(folder), str(stop_at), how]
+def run(data: Path, folder: Path, stop_at: int = 0, how: str = "SIGKILL", seed: int = 0) -> int:
+    command = [sys.executable, "-c", CHILD, str(data), str(folder), str(stop_at), how, str(seed)]
     return subprocess.run(command, check=False, capture_output=True).returncode
 
 
@@ -74,11 +74,15 @@ def test_a_run_that_was_stopped_and_started_again_ends_in_the_same_bytes(
 def test_two_runs_with_one_seed_give_the_same_bytes_and_another_seed_others(
     tiny_emoji: Path, whole: Path, tmp_path: Path
 ) -> None:
-    assert run(tiny_emoji, tmp_path) == 0
+    assert run(tiny_emoji, tmp_path / "same") == 0
+    assert run(tiny_emoji, tmp_path / "other", seed=1) == 0
 
-    assert sha256_file(tmp_path / "out/model/weights.safetensors") == sha256_file(
-        whole / "out/model/weights.safetensors"
+    first, same, other = (
+        sha256_file(folder / "out" / "model" / "weights.safetensors")
+        for folder in (whole, tmp_path / "same", tmp_path / "other")
     )
+    assert first == same
+    assert first != other
 
 
 class Line(torch.nn.Module):
