@@ -17,7 +17,7 @@ def evaluate(
     scores: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Score both directions on seen and held-out prompts.
+    """Ask the model what the recipe's task asks, and score the answers.
 
     Args:
         model: output of `train`.

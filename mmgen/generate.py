@@ -7,31 +7,30 @@ captions = generator.generate(image=pictures[0], to="text")                  # l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from mmgen import models
-from mmgen.data.order import generator
 from mmgen.errors import ConfigError, unknown
 from mmgen.files import is_sealed, open_sealed
-from mmgen.modalities import image as images
 from mmgen.modalities.image import Picture
+from mmgen.models.base import Model
 
-CHUNK = 256
-"""Most captions or pictures in one pass of the model: bounds memory."""
+if TYPE_CHECKING:
+    from mmgen.modalities.music import Tune
 
 
 class Generator:
-    """A model with its own words and sizes.
+    """A model, ready to be asked.
 
     Args:
         model: from `mmgen.models`.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
 
     @classmethod
@@ -52,87 +51,45 @@ class Generator:
         *,
         text: str | None = None,
         image: Picture | None = None,
+        sound: NDArray[np.float32] | None = None,
+        video: NDArray[np.uint8] | None = None,
+        music: Tune | None = None,
         to: str,
         n: int = 1,
         seed: int = 0,
-        language: str | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
+        **options: Any,
     ) -> list[Any]:
-        """Turn one thing into another.
+        """Turn things into another; with nothing given, make one from nothing.
 
         Args:
-            text: a caption, or
+            text: a caption, transcript or request.
             image: a picture, (H, W, 3) uint8.
-            to: modality that is wanted.
-            n: how many; captions are the likeliest ones, so one is all there is.
-            seed: of the noise. Same seed, same picture, whatever `n` is.
-            language: of the caption; the model's first by default.
-            steps: Euler steps, the model's own by default.
-            guidance: strength of the caption, the model's own by default.
+            sound: (N,) float32 at 16 kHz.
+            video: (T, H, W, 3) uint8.
+            music: a tune.
+            to: modality that is wanted; `all` where a model makes several that belong together.
+            n: how many.
+            seed: of the noise. Same seed, same things, whatever `n` is.
+            options: of the family, such as `language`, `steps` or `guidance`; its own values by default.
 
         Returns:
-            `n` pictures (S, S, 3) uint8, or a list of one caption.
+            `n` things of modality `to`; for `all`, each is a dict by modality.
 
         Raises:
-            ConfigError: the model does not know this pair or language.
+            ConfigError: the model does not know this pair, or an option's value.
         """
-        given = {name: value for name, value in (("text", text), ("image", image)) if value is not None}
-        pairs = {f"{source} to {target}": (source, target) for source, target in self.model.pairs()}
-        wanted = f"{' and '.join(given) or 'nothing'} to {to}"
-        if wanted not in pairs:
-            raise ConfigError(unknown("pair", wanted, pairs))
+        things = {"text": text, "image": image, "sound": sound, "video": video, "music": music}
+        given = {name: value for name, value in things.items() if value is not None}
+        pairs = {(frozenset(source.split(" and ")), target): (source, target) for source, target in self.model.pairs()}
+        if (frozenset(given or ("nothing",)), to) not in pairs:
+            known = [f"{source} to {target}" for source, target in pairs.values()]
+            raise ConfigError(unknown("pair", f"{' and '.join(given) or 'nothing'} to {to}", known))
         if n < 1:
             raise ConfigError(f"n must be at least 1, got {n}")
-        if text is not None:
-            prompts = [text] * n
-            return list(self.draw(prompts, seed=seed, language=language, steps=steps, guidance=guidance))
-        return self.describe([image] if image is not None else [], language=language)
-
-    def draw(
-        self,
-        captions: Sequence[str],
-        *,
-        seed: int,
-        language: str | None = None,
-        steps: int | None = None,
-        guidance: float | None = None,
-    ) -> list[Picture]:
-        """One picture for each caption. The noise of a picture depends on its place and the seed alone."""
-        length = self.model.config.max_words
-        rows = [self.model.vocabulary.encode(caption, self._language(language), length) for caption in captions]
-        pictures: list[Picture] = []
-        for start in range(0, len(rows), CHUNK):
-            noise = torch.stack(
-                [
-                    torch.randn(self.model.config.components, generator=generator(seed, "noise", start + place))
-                    for place in range(len(rows[start : start + CHUNK]))
-                ]
-            )
-            drawn = self.model.draw(torch.tensor(rows[start : start + CHUNK]), noise, steps=steps, guidance=guidance)
-            pictures += images.from_tensor(drawn)
-        return pictures
-
-    def describe(self, pictures: Sequence[Picture], *, language: str | None = None) -> list[str]:
-        """A caption for each picture, the likeliest word each time."""
-        start_word = self.model.vocabulary.start(self._language(language))
-        size = self.model.config.image_px
-        captions = []
-        for start in range(0, len(pictures), CHUNK):
-            tensor = images.to_tensor([images.resize(picture, size) for picture in pictures[start : start + CHUNK]])
-            words = self.model.describe(tensor, start_word)
-            captions += [self.model.vocabulary.decode(row) for row in words.tolist()]
-        return captions
+        asked = {name: value for name, value in options.items() if value is not None}
+        copies = {name: [value] * n for name, value in given.items()}
+        return self.model.generate(copies, to, n, seed=seed, options=asked)
 
     def unknown_words(self, caption: str) -> dict[str, str]:
         """Words that training never saw, each with the nearest known one; such words say nothing to the model."""
-        found: dict[str, str] = self.model.vocabulary.unknown(caption)
-        return found
-
-    def _language(self, language: str | None) -> str:
-        known = self.model.languages
-        if language is None:
-            return str(known[0])
-        if language not in known:
-            raise ConfigError(unknown("language", language, known))
-        return language
+        return self.model.unknown_words(caption)

@@ -29,6 +29,9 @@ tr:last-child td { border-bottom: 0 } td.n, th.n { text-align: right; font-varia
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(146px, 1fr)); gap: 14px 10px }
 .tiles div { font-size: 12.5px; line-height: 1.35; overflow-wrap: anywhere }
 .tiles img { width: 70px; height: 70px; border: 1px solid var(--line); border-radius: 5px; background: #fff }
+.tiles.wide { grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)) }
+.wide img { width: 100%; height: auto; image-rendering: auto } .wide audio { width: 100%; height: 32px }
+.wide figure { margin-bottom: 6px } pre { white-space: pre-wrap; font-size: 11px } q { font-size: 14px }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 16px }
 .two .card + .card { margin-top: 0 }
 figure { margin: 0 } figcaption { color: var(--soft); font-size: 13px }
@@ -51,6 +54,6 @@ def safe(value: object) -> str:
     return html.escape(str(value))
 
 
-def picture(png: bytes, alt: str) -> str:
+def picture(content: bytes, alt: str, kind: str = "image/png") -> str:
     """An image that stands inside the page."""
-    return f'<img alt="{safe(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+    return f'<img alt="{safe(alt)}" src="data:{kind};base64,{base64.b64encode(content).decode()}">'

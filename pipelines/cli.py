@@ -6,7 +6,6 @@ Exit codes: 0 ok, 2 usage, 10 configuration, 20 data refused, 30 gate kept the c
 
 from __future__ import annotations
 
-import inspect
 import sys
 import textwrap
 import time
@@ -17,7 +16,8 @@ import click
 
 from mmgen.errors import ConfigError, MmgenError
 from pipelines.cli_data import data
-from pipelines.cli_models import compare, generate, history, lineage, promote, rollback
+from pipelines.cli_generate import generate
+from pipelines.cli_models import compare, history, lineage, promote, rollback
 from pipelines.options import (
     Group,
     answer,
@@ -179,14 +179,10 @@ def recipes(as_json: bool) -> None:
     \b
     mmgen recipes
     """
-    import importlib
-
     from mmgen.recipes import NAMES
+    from mmgen.recipes import about as what
 
-    found = {}
-    for name in NAMES:
-        recipe = getattr(importlib.import_module(f"mmgen.recipes.{name}"), name)
-        found[name] = inspect.cleandoc(recipe.__doc__ or "")
+    found = {name: what(name) for name in NAMES}
     if as_json:
         answer(found)
         return

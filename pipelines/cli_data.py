@@ -26,24 +26,44 @@ def data() -> None:
 def build(names: tuple[str, ...], data_root: Path, as_json: bool) -> None:
     """Build data sets: the same bytes on every machine.
 
-    NAMES are built from pinned packages; all of them, when none is named. What data.dvc pins is also put into DVC's
-    cache, so that `dvc status data.dvc` is clean.
+    NAMES are built from pinned packages; when none is named, the light ones that the default recipe and the tests need.
+    What data.dvc pins is also put into DVC's cache, so that `dvc status data.dvc` is clean.
 
     \b
     mmgen data build emoji digits
+    mmgen data list
     """
-    from mmgen.data.build import NAMES
+    from mmgen.data.build import LIGHT
     from mmgen.data.build import build as build_one
     from mmgen.data.dataset import data_version
     from mmgen.ops.data_pin import keep_in_cache
 
-    versions = {name: data_version(build_one(name, data_root)) for name in names or NAMES}
+    versions = {name: data_version(build_one(name, data_root)) for name in names or LIGHT}
     if not keep_in_cache(data_root):
         click.echo("data.dvc pins other data than these; to accept them: dvc commit --force data.dvc", err=True)
     if as_json:
         answer(versions)
     else:
         show_table([(str(data_root / name), version) for name, version in versions.items()])
+
+
+@data.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the data sets that can be built.
+
+    \b
+    mmgen data list
+    """
+    from mmgen.data.build import NAMES, facts
+
+    found = {name: facts(name) for name in NAMES}
+    if as_json:
+        answer(found)
+    else:
+        show_table(
+            [(name, ", ".join(of["modalities"]), of["title"], ", ".join(of["packages"])) for name, of in found.items()]
+        )
 
 
 @data.command()
@@ -63,7 +83,7 @@ def info(name: str, data_root: Path, as_json: bool) -> None:
     dataset = load(data_root / name)
     card = dataset.card
     counts = {split: card.count(split) for split in card.splits}
-    sheet = _contact_sheet(data_root / name) if "image" in card.modalities else None
+    sheet = _contact_sheet(data_root / name)
     if as_json:
         answer(
             {
@@ -75,7 +95,7 @@ def info(name: str, data_root: Path, as_json: bool) -> None:
                 "splits": counts,
                 "licences": card.licences,
                 "sources": card.sources,
-                "sheet": str(sheet) if sheet else None,
+                "sheet": str(sheet),
             }
         )
         return
@@ -86,7 +106,7 @@ def info(name: str, data_root: Path, as_json: bool) -> None:
     rows += [
         ("licence", f"{item['what']}: {item['licence']}, {item['credit']} {item['url']}") for item in card.licences
     ]
-    rows += [("sheet", str(sheet))] if sheet else []
+    rows += [("sheet", str(sheet))]
     show_table(rows)
 
 
@@ -106,18 +126,19 @@ def validate(recipe: str | None, settings: tuple[str, ...], root: Path, data_roo
 
 def _contact_sheet(folder: Path) -> Path:
     """Write `<data root>/<name>.png`, beside the data set, for a changed folder would be another version."""
+    from mmgen.data.corpus import load_corpus
     from mmgen.data.dataset import load
-    from mmgen.modalities import image, text
+    from mmgen.examples import Example, sheet, spread
+    from mmgen.modalities import image
 
-    dataset = load(folder)
-    split = next(iter(dataset.card.splits))
-    samples = dataset.split(split)
-    shown = samples[:: max(1, len(samples) // 60)][:60]
-    pictures = [image.read(_picture(sample.parts), sample.key) for sample in shown]
+    card = load(folder).card
+    whole = load_corpus(folder, next(iter(card.splits)))
+    shown = whole.take(spread(len(whole), 60))
+    columns = shown.media(card.modalities)
+    titles = shown.captions(card.languages[0]) if "text" in card.modalities else shown.keys
+    tiles = [
+        Example(title, {name: values[row] for name, values in columns.items()}) for row, title in enumerate(titles)
+    ]
     path = folder.with_name(f"{folder.name}.png")
-    image.write(image.show(pictures, [text.read(sample.parts["txt"], sample.key) for sample in shown]), path)
+    image.write(sheet(tiles), path)
     return path
-
-
-def _picture(parts: dict[str, bytes]) -> bytes:
-    return next(content for kind, content in parts.items() if kind in ("png", "jpg", "webp"))

@@ -8,7 +8,6 @@ from typing import Any
 from mmgen.errors import ConfigError
 from mmgen.files import SEAL, is_sealed, open_sealed, read_json
 
-GRIDS = ("seen.png", "compositions.png", "concepts.png")
 MARGIN = 16
 
 
@@ -64,14 +63,23 @@ def table(rows: dict[str, dict[str, Any]], names: tuple[str, str]) -> list[tuple
 
 
 def side_by_side(first: Path, second: Path, names: tuple[str, str], out: Path) -> None:
-    """Write the grids of both, one row a kind of prompt, left A, right B."""
+    """Write the contact sheets that both have, one row a section of the report, left A, right B.
+
+    Raises:
+        ConfigError: they have none in common.
+    """
     import numpy as np
 
     from mmgen.modalities import image
 
+    sections = [read_json(folder / "examples.json")["sections"] for folder in (first, second)]
+    others = {section["sheet"] for section in sections[1]}
+    grids = [section["sheet"] for section in sections[0] if section["sheet"] in others]
+    if not grids:
+        raise ConfigError(f"{names[0]!r} and {names[1]!r} were asked for different things; compare runs of one task")
     pairs = [
         tuple(image.read((folder / grid).read_bytes(), str(folder / grid)) for folder in (first, second))
-        for grid in GRIDS
+        for grid in grids
     ]
     height = sum(max(picture.shape[0] for picture in pair) + MARGIN for pair in pairs) + MARGIN
     widths = [max(pair[side].shape[1] for pair in pairs) for side in (0, 1)]

@@ -129,6 +129,39 @@ def chosen(recipe: str | None, settings: tuple[str, ...]) -> tuple[str, tuple[st
     return name, (*_flat(own, ""), *settings)
 
 
+def recipe_option(command: Command) -> Command:
+    """`--recipe`: whose models are meant."""
+    return click.option("--recipe", help="Whose models are meant.  [default: the recipe of params.yaml]")(command)
+
+
+def model_name(recipe: str | None) -> str:
+    """Name under which the models of a recipe, or of the default one, are registered."""
+    from mmgen.ops import registry
+    from mmgen.recipes import get
+
+    return registry.model_name(get(chosen(recipe, ())[0]).name)
+
+
+def model_folder(model: str, recipe: str | None, root: Path) -> Path:
+    """Folder of the model that was asked for: a path as it is, else from the registry.
+
+    Raises:
+        ConfigError: there is no champion yet.
+    """
+    from mmgen.ops import registry
+
+    if Path(model).is_dir():
+        inner = Path(model) / "model"  # the output of `mmgen train` has the model inside
+        return inner if inner.is_dir() else Path(model)
+    name = model_name(recipe)
+    if model != "champion":
+        return registry.fetch(root, name, model)
+    found = registry.champion(root, name)
+    if found is None:
+        raise ConfigError(f"{name} has no champion yet; run: mmgen run, or name a version with --model")
+    return found[1]
+
+
 def answer(value: Any) -> None:
     """Print a JSON value on standard output."""
     click.echo(json.dumps(value, indent=1, allow_nan=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,8 @@ def summarise(run: Run, states: States, began: float) -> dict[str, Any]:
         "seconds": round(time.monotonic() - began, 2),
         "stages": {name: {"state": state, "seconds": took} for name, (state, took) in states.items()},
         "metrics": outputs.scores(run),
+        "headline": list(outputs.headline(run)),
+        "next": _next(run),
         "gate": {"decision": verdict["decision"], "reasons": verdict["reasons"]},
         "model": {
             "name": model["name"],
@@ -45,7 +48,7 @@ def summarise(run: Run, states: States, began: float) -> dict[str, Any]:
 def show(summary: dict[str, Any]) -> None:
     """Print the summary for a person: headline scores, verdict, version, report, what to type next."""
     click.echo()
-    metrics = {name: summary["metrics"][name] for name in outputs.HEADLINE if name in summary["metrics"]}
+    metrics = {name: summary["metrics"][name] for name in summary["headline"]}
     rows = [("score", "value", "95 % interval", "n")]
     rows += [
         (name, _figure(m["value"]), f"{_figure(m['low'])} to {_figure(m['high'])}", str(m["n"]))
@@ -67,8 +70,18 @@ def show(summary: dict[str, Any]) -> None:
     click.echo()
     which = "champion" if model["alias"] == "champion" else model["version"]
     extra = "" if which == "champion" else f" --model {which}"
-    click.echo(f'next     mmgen generate --from text="red heart" --to image --out heart.png{extra}')
+    click.echo(f"next     {summary['next']}{extra}")
     click.echo("         mmgen ui")
+
+
+def _next(run: Run) -> str:
+    """A command that asks the model for something."""
+    sources, target, words = outputs.first_pair(run)
+    given = {"text": shlex.quote(words), "nothing": ""}
+    parts = [f"--from {source}={given.get(source, 'FILE')}" for source in sources if source != "nothing"]
+    ending = {"image": "png", "sound": "wav", "video": "webp", "music": "abc", "all": "png"}
+    parts += [f"--to {target}"] + ([f"--out made.{ending[target]}"] if target in ending else [])
+    return " ".join(["mmgen generate", "--recipe", run.recipe.name, *parts])
 
 
 def _aliases(run: Run, model: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from mmgen.data.dataset import Card, load
 from mmgen.data.packages import PACKAGES, fetch
@@ -15,7 +16,9 @@ from mmgen.data.shards import Sample, write_shards
 from mmgen.errors import DataError, StorageError, unknown
 from mmgen.files import refusal
 
-NAMES = ("emoji", "digits")
+LIGHT = ("emoji", "digits")
+"""Data sets that `mmgen data build` makes when none is named, and that `data.dvc` pins."""
+NAMES = LIGHT
 """Data sets that can be built. Each is a module of this package with `samples(wheels)` and facts for the card."""
 
 PER_SHARD = 1000
@@ -46,6 +49,12 @@ def build(name: str, root: Path) -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def facts(name: str) -> dict[str, Any]:
+    """What the card of a data set would say, without building it."""
+    source = importlib.import_module(f"mmgen.data.{name}")
+    return {"title": source.TITLE, "modalities": list(source.MODALITIES), "packages": list(source.PACKAGES)}
 
 
 def _fill(name: str, folder: Path) -> None:

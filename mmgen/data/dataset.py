@@ -18,6 +18,7 @@ from typing import Any
 from mmgen.data.shards import Sample, Shard, read_shard
 from mmgen.errors import DataError, unknown
 from mmgen.files import write_json
+from mmgen.modalities import NAMES
 
 CARD = "dataset.json"
 SCHEMA = 1
@@ -137,6 +138,8 @@ def _card(value: dict[str, Any]) -> Card:
             raise ValueError(f"split {split!r} has {entry['samples']} samples, its shards have another sum")
     if not splits:
         raise ValueError("it has no splits")
+    if strange := [name for name in value["modalities"] if name not in NAMES]:
+        raise ValueError(unknown("modality", str(strange[0]), NAMES))
     return Card(
         name=_text(value["name"]),
         title=_text(value["title"]),

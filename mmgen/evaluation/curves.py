@@ -9,6 +9,12 @@ from pathlib import Path
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 460, 220, 52, 26
 
 
+def curves(rows: Path) -> list[str]:
+    """Names of the figures in a `metrics.jsonl`."""
+    lines = rows.read_text().splitlines()
+    return list(json.loads(lines[-1])) if lines else []
+
+
 def chart(rows: Path, name: str, title: str) -> str:
     """The figure `name` of a `metrics.jsonl` over steps, logarithmic; empty text when no row has it."""
     points = []

@@ -6,21 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.data.dataset import load
-from mmgen.evaluation.curves import chart
+from mmgen.evaluation.curves import chart, curves
+from mmgen.evaluation.tiles import section
 from mmgen.files import read_json, write_bytes
 from mmgen.page import page, picture, safe
 from mmgen.recipes import Recipe
 
-_ABOUT = {
-    "seen": ("Seen captions", "Captions of the training set, drawn again. Right answers are memory."),
-    "compositions": ("Held-out compositions", "Known roles, persons and skin tones that were never shown together."),
-    "concepts": ("Held-out concepts", "Things that the model has never met. Reported, not expected."),
-}
-_UNITS = {"codec.psnr": "dB"}
 _SCORES = (
-    "<h2>Scores</h2><p class=soft>With 95 % intervals over the prompts. "
-    "Features and nearest neighbours are the judge's, which learned from pictures that no generator sees.</p>"
+    "<h2>Scores</h2><p class=soft>With 95 % intervals over the prompts; "
+    "whatever judges them learned from things that no generator sees.</p>"
 )
+HEAD = 3
+"""Scores beside the verdict."""
 _BADGE = {"promote": "", "keep": " bad", "inconclusive": " open"}
 
 
@@ -43,15 +40,14 @@ def write_report(recipe: Recipe, dataset: Path, folders: dict[str, Path], out: P
     body = [
         f"<h1>{safe(recipe.name)}: {safe(model['name'])} version {safe(model['version'])}</h1>",
         f"<p class=soft>run <code>{safe(facts['run_key'])}</code></p>",
-        _head(verdict, metrics, training),
-        *(_examples(split, examples[split], folders) for split in _ABOUT),
+        _head(verdict, metrics, examples["headline"], training),
+        *(section(found, folders["evaluate"]) for found in examples["sections"]),
         _SCORES,
         _scores(metrics, champion),
         "<h2>Verdict of the gate</h2>",
         _verdict(verdict),
         "<h2>Training</h2>",
         _training(folders["train"], training),
-        _sheets(folders["evaluate"]),
         "<h2>Data</h2>",
         _data(dataset, folders["validate"]),
         "<h2>Lineage</h2>",
@@ -60,12 +56,10 @@ def write_report(recipe: Recipe, dataset: Path, folders: dict[str, Path], out: P
     write_bytes(out / "report.html", page(f"{recipe.name} {facts['run_key']}", body).encode())
 
 
-def _head(verdict: dict[str, Any], metrics: dict[str, Any], training: dict[str, Any]) -> str:
+def _head(verdict: dict[str, Any], metrics: dict[str, Any], headline: dict[str, str], training: dict[str, Any]) -> str:
     cells = [
         (verdict["decision"], "verdict of the gate", " class=said"),
-        (_share(metrics["image.r1_seen"]), "seen captions drawn right", ""),
-        (_share(metrics["image.r1_compositions"]), "new compositions drawn right", ""),
-        (_share(metrics["text.exact_seen"]), "pictures described exactly", ""),
+        *((f"{metrics[name]['value']:.3g}", what, "") for name, what in list(headline.items())[:HEAD]),
         (f"{training['seconds'] / 60:.1f} min", f"training, {training['parameters'] / 1e6:.1f} M parameters", ""),
     ]
     inner = "".join(
@@ -74,38 +68,12 @@ def _head(verdict: dict[str, Any], metrics: dict[str, Any], training: dict[str, 
     return f'<div class="card verdict{_BADGE[verdict["decision"]]}">{inner}</div>'
 
 
-def _share(metric: dict[str, float]) -> str:
-    return f"{100 * metric['value']:.0f} %"
-
-
-def _examples(split: str, items: list[dict[str, Any]], folders: dict[str, Path]) -> str:
-    """Tiles of one split: the real picture, the drawn one, the caption asked and the caption told."""
-    title, about = _ABOUT[split]
-    tiles = []
-    for item in items:
-        real, drawn = ((folders["evaluate"] / item[name]).read_bytes() for name in ("truth", "image"))
-        seen_as = "" if item["rank"] == 0 else f"<br><span class=no>taken for {safe(item['nearest_caption'])}</span>"
-        told = item["predicted_caption"]
-        right = told in item["references"]
-        mark = "ok" if right else "no"
-        said = "described exactly" if right else f"described as {safe(told or 'nothing')}"
-        tiles.append(
-            f"<div>{picture(real, 'real')} {picture(drawn, 'drawn')}<br><b>{safe(item['caption'])}</b>"
-            f"{seen_as}<br><span class={mark}>{said}</span></div>"
-        )
-    return (
-        f"<h2>{title}</h2><p class=soft>{about} Left the real picture, right the one drawn from the caption; below "
-        f"how the model describes the real one.</p><div class='card tiles'>{''.join(tiles)}</div>"
-    )
-
-
 def _scores(metrics: dict[str, Any], champion: dict[str, Any]) -> str:
     head = "<tr><th>metric</th><th class=n>value</th><th class=n>95 % interval</th><th class=n>n</th>"
     head += "<th class=n>champion</th></tr>" if champion else "</tr>"
     lines = []
     for name, metric in sorted(metrics.items()):
-        unit = f" {_UNITS[name]}" if name in _UNITS else ""
-        cells = [f"{metric['value']:.3f}{unit}", f"{metric['low']:.3f} to {metric['high']:.3f}", f"{metric['n']:,}"]
+        cells = [f"{metric['value']:.3f}", f"{metric['low']:.3f} to {metric['high']:.3f}", f"{metric['n']:,}"]
         if champion:
             cells.append(f"{champion[name]['value']:.3f}" if name in champion else "")
         lines.append(
@@ -137,9 +105,10 @@ def _verdict(verdict: dict[str, Any]) -> str:
 
 
 def _training(folder: Path, training: dict[str, Any]) -> str:
+    names = [name for name in curves(folder / "metrics.jsonl") if name.startswith("loss_")]
     charts = "".join(
-        f"<div class=card>{chart(folder / 'metrics.jsonl', name, title)}</div>"
-        for name, title in (("loss_image", "picture loss"), ("loss_text", "caption loss (weighted)"))
+        f"<div class=card>{chart(folder / 'metrics.jsonl', name, 'loss: ' + name.removeprefix('loss_'))}</div>"
+        for name in names
     )
     sheets = sorted((folder / "samples").glob("step-*.png"))
     shown = [sheets[0], sheets[-1]] if len(sheets) > 1 else sheets
@@ -149,22 +118,10 @@ def _training(folder: Path, training: dict[str, Any]) -> str:
         for sheet in shown
     )
     facts = (
-        f"<p class=soft>{training['steps']:,} steps on {training['samples']:,} pictures in {training['seconds']:.0f} s "
+        f"<p class=soft>{training['steps']:,} steps on {training['samples']:,} samples in {training['seconds']:.0f} s "
         f"({training['cpu_seconds']:.0f} CPU-seconds), peak memory {training['peak_memory_bytes'] / 2**30:.1f} GiB</p>"
     )
     return f"{facts}<div class=two>{charts}</div>{grids}"
-
-
-def _sheets(folder: Path) -> str:
-    """What went worst, and what the codec alone loses."""
-    parts = []
-    for name, title, about in (
-        ("failures", "Worst failures", "Seen captions whose picture is farthest from right: asked, drawn, taken for."),
-        ("reconstructions", "What the codec loses", "Held-out pictures, encoded and decoded again."),
-    ):
-        sheet = picture((folder / f"{name}.png").read_bytes(), title)
-        parts.append(f"<h2>{title}</h2><p class=soft>{about}</p><div class=card>{sheet}</div>")
-    return "".join(parts)
 
 
 def _data(dataset: Path, validation: Path) -> str:

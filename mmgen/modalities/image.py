@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Picture = NDArray[np.uint8]
 
+ENDING = "png"
 FORMATS = ("PNG", "JPEG", "WEBP")
 """By content, never by file name."""
 EXTENSIONS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -117,6 +118,36 @@ def write(array: Picture, path: Path) -> None:
     if path.suffix.lower() not in EXTENSIONS:
         raise ConfigError(unknown("picture ending", path.suffix, EXTENSIONS))
     write_bytes(path, encode(array, EXTENSIONS[path.suffix.lower()]))
+
+
+def picture(array: Picture) -> Picture:
+    """What a person looks at: the picture itself."""
+    return array
+
+
+def beside(arrays: Sequence[Picture]) -> Picture:
+    """Pictures side by side with white gaps, all brought to the height of the tallest."""
+    tall = max(array.shape[0] for array in arrays)
+    gap = np.full((tall, max(2, tall // 16), 3), 255, np.uint8)
+    row: list[Picture] = []
+    for array in arrays:
+        if array.shape[0] != tall:
+            size = (round(array.shape[1] * tall / array.shape[0]), tall)
+            array = np.asarray(Image.fromarray(array).resize(size, Image.Resampling.NEAREST))
+        row += [gap, array] if row else [array]
+    return np.concatenate(row, axis=1)
+
+
+def lettered(lines: Sequence[str]) -> Picture:
+    """A white tile with lines of text, for things that cannot be looked at otherwise."""
+    tile = Image.new("RGB", (2 * _TILE, 2 * _TILE), WHITE)
+    draw, font = ImageDraw.Draw(tile), ImageFont.load_default(size=2 * _FONT)
+    wrapped = [part for line in lines for part in wrap(line, 2 * _TILE - 16, font)]
+    top = _TILE - len(wrapped) * _LINE
+    for number, line in enumerate(wrapped):
+        middle = _TILE - draw.textlength(line, font=font) / 2
+        draw.text((middle, top + 2 * number * _LINE), line, fill=_INK, font=font)
+    return np.asarray(tile)
 
 
 def show(arrays: Sequence[Picture], captions: Sequence[str], columns: int = 8) -> Picture:

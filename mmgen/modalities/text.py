@@ -10,9 +10,15 @@ import html
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmgen.errors import DataError
 from mmgen.files import write_bytes
+
+if TYPE_CHECKING:
+    from mmgen.modalities.image import Picture
+
+ENDING = "txt"
 
 MAX_CHARACTERS = 500
 
@@ -63,9 +69,21 @@ def bad_character(text: str) -> str | None:
     return None
 
 
+def encode(text: str) -> bytes:
+    """The bytes of a text file of one line."""
+    return (text + "\n").encode()
+
+
 def write(text: str, path: Path) -> None:
     """Write a caption as UTF-8, whole or not at all."""
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, encode(text))
+
+
+def picture(text: str) -> Picture:
+    """The text on a white tile."""
+    from mmgen.modalities.image import lettered
+
+    return lettered([text])
 
 
 def show(texts: Sequence[str]) -> str:

@@ -23,6 +23,8 @@ SIDE = (8, 4096)
 CHARACTERS = (1, 200)
 FLAT = 0.5
 """Pictures whose values spread less than this (standard deviation, 0 to 127) show nothing."""
+LENGTHS = {"sound": (0.05, 60.0, "seconds"), "video": (2, 500, "frames"), "music": (20, 65536, "bytes")}
+"""Shortest and longest sound, video and tune."""
 OWN_SCRIPT = 0.3
 """Smallest share of letters in the language's own script; the rest may be Latin, as in FREE or DVD."""
 SPLIT_MINIMUM = 20
@@ -53,10 +55,17 @@ class Outcome:
     """Bad rows, each with its reason, in the table's order; empty when the rule holds."""
 
 
-def rules(languages: Sequence[str]) -> list[Rule]:
-    """The suite for captions in `languages`; the first failure in this order is the one that is reported first."""
-    captions = [rule for code in languages for rule in _captions(code)]
-    return [*_card(), *_facts_and_pictures(), *captions, *_relations()]
+def rules(languages: Sequence[str], modalities: Sequence[str]) -> list[Rule]:
+    """The suite for a data set of these modalities, with captions in `languages` where text is one of them.
+
+    The first failure in this order is the one that is reported first.
+    """
+    asked = [*_card(), *_facts()]
+    asked += _pictures() if "image" in modalities else []
+    asked += [rule for modality in LENGTHS if modality in modalities for rule in _others(modality)]
+    if "text" in modalities:
+        asked += [*_text(), *(rule for code in languages for rule in _captions(code))]
+    return [*asked, *_relations()]
 
 
 # In the functions below each rule is its name, its table and what it says; then the expectation and what is wrong
@@ -79,10 +88,9 @@ def _card() -> list[Rule]:
     ]
 
 
-def _facts_and_pictures() -> list[Rule]:
+def _facts() -> list[Rule]:
     from great_expectations import expectations as gx
 
-    low, high = SIDE
     return [
         Rule("facts_readable", "rows", "the json part of every sample can be read",
              gx.ExpectColumnValuesToBeNull(column="facts_problem"), "{value}"),
@@ -90,6 +98,14 @@ def _facts_and_pictures() -> list[Rule]:
              gx.ExpectColumnValuesToNotBeNull(column="concept"), "no concept"),
         Rule("group_present", "rows", "every sample names its group",
              gx.ExpectColumnValuesToNotBeNull(column="group"), "no group"),
+    ]
+
+
+def _pictures() -> list[Rule]:
+    from great_expectations import expectations as gx
+
+    low, high = SIDE
+    return [
         Rule("picture_readable", "rows", "every sample has one picture, which can be decoded",
              gx.ExpectColumnValuesToBeNull(column="picture_problem"), "{value}"),
         Rule("picture_width", "rows", f"pictures are {low} to {high} pixels wide",
@@ -102,6 +118,29 @@ def _facts_and_pictures() -> list[Rule]:
              gx.ExpectColumnValuesToBeInSet(column="mode", value_set=MODES), "mode {value}"),
         Rule("picture_not_blank", "rows", "every picture shows something",
              gx.ExpectColumnValuesToBeBetween(column="spread", min_value=FLAT), "one flat colour (spread {value:.2f})"),
+    ]
+
+
+def _others(modality: str) -> list[Rule]:
+    from great_expectations import expectations as gx
+
+    low, high, unit = LENGTHS[modality]
+    return [
+        Rule(f"{modality}_readable", "rows", f"every sample has {modality}, which can be decoded",
+             gx.ExpectColumnValuesToBeNull(column=f"{modality}_problem"), "{value}"),
+        Rule(f"{modality}_length", "rows", f"{modality} has {low} to {high} {unit}",
+             gx.ExpectColumnValuesToBeBetween(column=f"{modality}_length", min_value=low, max_value=high),
+             f"{{value:.2f}} {unit}"),
+        Rule(f"{modality}_not_blank", "rows", f"{modality} is not silent, flat or empty",
+             gx.ExpectColumnValuesToBeBetween(column=f"{modality}_spread", min_value=0, strict_min=True),
+             "it never changes"),
+    ]
+
+
+def _text() -> list[Rule]:
+    from great_expectations import expectations as gx
+
+    return [
         Rule("text_readable", "rows", "the txt part of every sample is clean UTF-8",
              gx.ExpectColumnValuesToBeNull(column="text_problem"), "{value}"),
         Rule("text_agrees", "rows", "the txt part is the English caption of the json part",
@@ -133,8 +172,8 @@ def _relations() -> list[Rule]:
     return [
         Rule("key_unique", "relations", "no key occurs twice",
              gx.ExpectColumnValuesToBeUnique(column="key"), "key {value} occurs twice"),
-        Rule("picture_not_shared", "relations", "no two splits share a picture, pixel by pixel",
-             gx.ExpectColumnValuesToBeNull(column="same_picture"), "same pixels as {value}"),
+        Rule("picture_not_shared", "relations", "no two splits share a picture, sound, video or tune, bit by bit",
+             gx.ExpectColumnValuesToBeNull(column="same_picture"), "the same as {value}"),
         Rule("picture_not_copied", "relations", "no two splits share a picture that was saved again or touched up",
              gx.ExpectColumnValuesToBeNull(column="near_picture"), "nearly the same picture as {value}"),
         Rule("concept_held_out", "relations", "held-out concepts occur in no other split",

@@ -104,10 +104,15 @@ def validate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
 
 
 def judge(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
-    """Train the judge on the `judge` split."""
-    from mmgen.evaluation.judge import train_judge
+    """Make the judge that the recipe asks for."""
+    import importlib
 
-    return _run(run, "judge", progress, kfp_run, lambda out, _: train_judge(run.data_folder, run.recipe, out, progress))
+    from mmgen.evaluation.config import JUDGES
+
+    module = importlib.import_module(JUDGES[run.recipe.judge.kind])
+    return _run(
+        run, "judge", progress, kfp_run, lambda out, _: module.train_judge(run.data_folder, run.recipe, out, progress)
+    )
 
 
 def train(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:

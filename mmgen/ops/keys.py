@@ -10,7 +10,8 @@ the packages that compute. The hashed parts are kept beside the key (and in the 
     train -------+-- evaluate -- gate -- register -- report
 
 What is seen of the code: `import` statements anywhere in a module, followed inside `mmgen`. What is not
-seen: modules imported by a computed name, which is why the files of the recipe's model family are entries of their own.
+seen: modules imported by a computed name, which is why the files of the recipe's model family, its judge, its task
+and the modalities of its data set are entries of their own.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import ast
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmgen.errors import ConfigError
+from mmgen.evaluation.config import JUDGES, TASKS
 from mmgen.files import SCHEMA, digest, sha256_file
 from mmgen.recipes import Recipe, describe
 
@@ -38,7 +40,7 @@ RULES = CODE / "gates.yaml"
 
 ENTRIES = {
     "validate": ("mmgen.ops.validation",),
-    "judge": ("mmgen.evaluation.judge",),
+    "judge": (),
     "train": ("mmgen.training.train",),
     "evaluate": ("mmgen.evaluation.evaluate",),
     "gate": ("mmgen.ops.gate",),
@@ -68,8 +70,10 @@ class Keys:
     """What each key was made of, plain JSON."""
 
 
-def stage_keys(recipe: Recipe, data_version: str, *, rules: Path = RULES, code: Path = CODE) -> Keys:
-    """Keys of a run of `recipe` on the data set with version `data_version`.
+def stage_keys(
+    recipe: Recipe, data_version: str, modalities: Sequence[str], *, rules: Path = RULES, code: Path = CODE
+) -> Keys:
+    """Keys of a run of `recipe` on the data set with version `data_version` and `modalities`.
 
     The digest of the container image is read from `MMGEN_IMAGE_DIGEST` ("local" when unset) and is part of
     the run key only: the same sources in another image are another run of the same stages.
@@ -100,14 +104,16 @@ def stage_keys(recipe: Recipe, data_version: str, *, rules: Path = RULES, code: 
         }
         stages[stage] = key_of(parts[stage])
 
-    add("validate", ("data",), (), data=data_version)
-    add("judge", ("judge", "data.name"), (), data=data_version)
+    readers = [f"mmgen.modalities.{modality}" for modality in modalities]
+    judge, task = JUDGES[recipe.judge.kind], TASKS[recipe.evaluation.task]
+    add("validate", ("data",), (), *readers, data=data_version)
+    add("judge", ("judge", "data.name"), (), judge, *readers, data=data_version)
     # Training reads one thing of validation, the list of quarantined samples, which is empty without a budget.
     # So a change in the validation code alone costs no training.
     quarantine = ("validate",) if recipe.data.quarantine else ()
     model = sources.family(type(recipe.model).__module__)
-    add("train", ("data", "model", "training", "seed"), quarantine, *model, data=data_version)
-    add("evaluate", ("evaluation", "data"), ("judge", "train"), data=data_version)
+    add("train", ("data", "model", "training", "seed"), quarantine, *model, *readers, data=data_version)
+    add("evaluate", ("evaluation", "data"), ("judge", "train"), judge, task, *model, *readers, data=data_version)
     add("gate", ("name",), ("evaluate",), rules=sha256_file(rules))
 
     image = os.environ.get("MMGEN_IMAGE_DIGEST", "local")

@@ -10,22 +10,8 @@ from mmgen.errors import ConfigError, StorageError
 from mmgen.files import is_sealed, read_json, refusal, write_bytes
 from mmgen.ops.stages import Run
 
-HEADLINE = (
-    "image.r1_seen",
-    "image.r5_seen",
-    "image.r1_compositions",
-    "image.r5_compositions",
-    "image.r1_concepts",
-    "image.kid",
-    "image.fid",
-    "text.exact_seen",
-    "text.exact_compositions",
-    "text.exact_concepts",
-    "text.chrf_concepts",
-    "codec.psnr",
-    "judge.accuracy",
-)
-"""Scores shown first; at most 15 fit the page of a Kubeflow task."""
+SHOWN = 15
+"""Scores that fit the page of a Kubeflow task."""
 
 _PARTS = {"": "value", "_low": "low", "_high": "high", "_n": "n"}
 
@@ -43,8 +29,10 @@ def counts(run: Run) -> dict[str, float]:
 
 
 def judge_scores(run: Run) -> dict[str, float]:
-    """The judge's accuracy with its interval."""
-    accuracy = read_json(run.folder("judge") / "judge.json")["accuracy"]
+    """The judge's accuracy with its interval; nothing where there is no judge."""
+    accuracy = read_json(run.folder("judge") / "judge.json").get("accuracy")
+    if accuracy is None:
+        return {}
     return {f"accuracy{end}": accuracy[name] for end, name in _PARTS.items()}
 
 
@@ -61,9 +49,18 @@ def scores(run: Run) -> dict[str, dict[str, float]]:
 
 
 def headline(run: Run) -> dict[str, float]:
-    """The scores shown first."""
+    """The scores shown first, in the order of the evaluation's task."""
     found = scores(run)
-    return {name: found[name]["value"] for name in HEADLINE if name in found}
+    first = read_json(run.folder("evaluate") / "examples.json")["headline"]
+    return {name: found[name]["value"] for name in list(first)[:SHOWN]}
+
+
+def first_pair(run: Run) -> tuple[list[str], str, str]:
+    """What to ask the model first: its sources, its target, and something to say where text is a source."""
+    shown = read_json(run.folder("evaluate") / "examples.json")
+    source, target = shown["pairs"][0]
+    titles = [tile["title"] for section in shown["sections"] for tile in section["tiles"]]
+    return source.split(" and "), target, titles[0] if titles else "red heart"
 
 
 def verdict(run: Run) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgen.files import seal
+from mmgen.modalities import NAMES
 from mmgen.ops.tracking import Tracked
 
 if TYPE_CHECKING:
@@ -65,15 +66,16 @@ def _save(folder: Path, model: Path, content: object) -> None:
         def column(kind: DataType, name: str) -> ColSpec:
             return ColSpec(kind, name, required=False)
 
-        text, image = column(DataType.string, "text"), column(DataType.string, "image")
-        signature = ModelSignature(Schema([text, column(DataType.long, "seed"), image]), Schema([image, text]))
+        things = [column(DataType.string, name) for name in NAMES]
+        asked = [*things, column(DataType.string, "to"), column(DataType.long, "seed")]
+        signature = ModelSignature(Schema(asked), Schema([*things, column(DataType.string, "all")]))
         packages = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(CODE),
             artifacts={"model": str(model)},
             signature=signature,
-            input_example=pd.DataFrame({"text": ["red heart"], "seed": [0]}),
+            input_example=pd.DataFrame({"text": ["red heart"], "to": ["image"], "seed": [0]}),
             pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in packages],
             mlflow_model=content,
         )

@@ -1,12 +1,14 @@
 """The registered model as MLflow loads it: code that reads safetensors, nothing pickled (models from code).
 
-frame with column `text` and, if wanted, `seed`    ->  column `image`, PNG bytes in base64
-frame with column `image`, PNG bytes in base64     ->  column `text`
+A row holds what is given, in columns named by modality (text as it is, all else as the bytes of a file in base64), and
+if wanted `to` and `seed`. The answer has one column: what was made, in the same form. Without `to`, the first pair of
+the model that starts from the given columns says what is made.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import mlflow
@@ -14,6 +16,7 @@ import pandas as pd  # at the top, unlike elsewhere: MLflow, which runs this fil
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from mmgen.errors import DataError
+from mmgen.modalities import NAMES
 
 
 class GeneratorModel(PythonModel):  # type: ignore[misc]  # MLflow's class is not typed
@@ -33,31 +36,53 @@ class GeneratorModel(PythonModel):  # type: ignore[misc]  # MLflow's class is no
         """One answer a row.
 
         Raises:
-            DataError: neither or both of the columns `text` and `image`.
+            DataError: a row holds what cannot be read, or nothing that the model starts from.
         """
-        columns = {name for name in ("text", "image") if name in model_input and model_input[name].notna().any()}
-        if columns == {"text"}:
-            seeds = model_input["seed"] if "seed" in model_input else [0] * len(model_input)
-            rows = zip(model_input["text"], seeds, strict=True)
-            return pd.DataFrame({"image": [self._draw(str(text), int(seed)) for text, seed in rows]})
-        if columns == {"image"}:
-            return pd.DataFrame({"text": [self._describe(str(image)) for image in model_input["image"]]})
-        raise DataError(f"expected a column 'text' or a column 'image', got: {', '.join(model_input.columns)}")
+        columns = {name for name in NAMES if name in model_input and model_input[name].notna().any()}
+        pairs = self.generator.model.pairs()
+        sources = dict(reversed(pairs))
+        wanted = " and ".join(sorted(columns)) or "nothing"
+        known = {" and ".join(sorted(source.split(" and "))): target for source, target in sources.items()}
+        if wanted not in known:
+            starts = "; ".join(sorted(sources))
+            raise DataError(f"rows hold {wanted}, which this model does not start from; it starts from: {starts}")
+        seeds = model_input["seed"] if "seed" in model_input else [0] * len(model_input)
+        asked = "to" in model_input and model_input["to"].notna().all()
+        targets = list(model_input["to"]) if asked else [known[wanted]] * len(model_input)
+        if len(set(targets)) > 1:
+            raise DataError("rows of one request ask for different modalities; send a request for each")
+        made = [
+            self._one({name: str(row[name]) for name in columns}, str(to), int(seed))
+            for (_, row), to, seed in zip(model_input.iterrows(), targets, seeds, strict=True)
+        ]
+        return pd.DataFrame({str(targets[0]): made})
 
-    def _draw(self, text: str, seed: int) -> str:
-        from mmgen.modalities.image import encode
+    def _one(self, given: dict[str, str], to: str, seed: int) -> str:
+        from mmgen.modalities import media
 
-        picture = self.generator.generate(text=text, to="image", n=1, seed=seed)[0]
-        return base64.b64encode(encode(picture)).decode()
+        things = {name: _decoded(name, content) for name, content in given.items()}
+        made = self.generator.generate(**things, to=to, n=1, seed=seed)[0]
+        if to == "all":
+            return json.dumps({name: _encoded(name, value) for name, value in made.items()})
+        return _encoded(media.kind(made), made)
 
-    def _describe(self, image: str) -> str:
-        from mmgen.modalities.image import read
 
-        try:
-            content = base64.b64decode(image, validate=True)
-        except ValueError as error:
-            raise DataError(f"column 'image' holds no base64: {error}") from None
-        return str(self.generator.generate(image=read(content, "column 'image'"), to="text")[0])
+def _decoded(name: str, content: str) -> Any:
+    from mmgen.modalities import media
+
+    where = f"column {name!r}"
+    if name == "text":
+        return media.module(name).read(content.encode(), where)
+    try:
+        return media.module(name).read(base64.b64decode(content, validate=True), where)
+    except ValueError as error:
+        raise DataError(f"{where} holds no base64: {error}") from None
+
+
+def _encoded(name: str, value: Any) -> str:
+    from mmgen.modalities import media
+
+    return str(value) if name == "text" else base64.b64encode(media.encode(value)[1]).decode()
 
 
 mlflow.models.set_model(GeneratorModel())

@@ -94,7 +94,7 @@ def open_run(recipe_name: str, settings: Sequence[str], root: Path, data_root: P
         ConfigError: unknown recipe or setting.
         DataError: the data set is not built.
     """
-    from mmgen.data.dataset import data_version
+    from mmgen.data.dataset import data_version, load
 
     recipe = recipes.get(recipe_name, settings)
     folder = data_root / recipe.data.name
@@ -109,7 +109,7 @@ def open_run(recipe_name: str, settings: Sequence[str], root: Path, data_root: P
         data_folder=folder,
         data_version=version,
         root=root,
-        keys=stage_keys(recipe, version, rules=rules),
+        keys=stage_keys(recipe, version, load(folder).card.modalities, rules=rules),
         git_commit=commit,
         git_dirty=dirty,
     )

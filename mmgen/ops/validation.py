@@ -16,7 +16,7 @@ from mmgen.data.dataset import CARD, Dataset, data_version, load
 from mmgen.data.shards import Sample, read_shard
 from mmgen.errors import ConfigError, DataError, unknown
 from mmgen.files import write_bytes, write_json
-from mmgen.modalities import image
+from mmgen.modalities import image, media
 from mmgen.ops.expectations import GROUP_MINIMUM, SPLIT_MINIMUM, Outcome, hold, open_context, rules
 from mmgen.ops.validation_page import render
 from mmgen.ops.validation_rows import Row, describe, relate, words
@@ -41,19 +41,20 @@ def validate(dataset_folder: Path, recipe: Recipe, out: Path) -> dict[str, Any]:
     """
     import pandas as pd
 
-    suite = rules(recipe.data.languages)
     dataset, files = _open(dataset_folder)
-    if dataset is not None:
+    modalities = dataset.card.modalities if dataset is not None else []
+    suite = rules(recipe.data.languages, modalities)
+    if dataset is not None and "text" in modalities:
         for language in recipe.data.languages:
             if language not in dataset.card.languages:
                 raise ConfigError(unknown("caption language", language, dataset.card.languages))
     samples = _read(dataset, files) if dataset is not None else []
-    rows = [describe(split, sample, recipe.data.languages) for split, sample in samples]
+    rows = [describe(split, sample, recipe.data.languages, modalities) for split, sample in samples]
 
     context = open_context()
     outcomes = hold(context, "files", pd.DataFrame(files), suite)
     outcomes += hold(context, "licences", pd.DataFrame(_licences(dataset)), suite)
-    judged = hold(context, "rows", pd.DataFrame(rows).drop(columns=["pixels", "thumbnail"], errors="ignore"), suite)
+    judged = hold(context, "rows", pd.DataFrame(rows).drop(columns=["content", "thumbnail"], errors="ignore"), suite)
     aside = _set_aside(judged, rows, recipe.data.quarantine)
     kept = [row for row in rows if row["row"] not in aside]
     outcomes += judged
@@ -64,7 +65,8 @@ def validate(dataset_folder: Path, recipe: Recipe, out: Path) -> dict[str, Any]:
     verdict["data"] = _about(dataset_folder, dataset, intact=all(row["problem"] is None for row in files))
     write_json(out / "validation.json", verdict)
     write_bytes(
-        out / "validation.html", render(verdict, _thumbnails(verdict, samples)).encode(errors="xmlcharrefreplace")
+        out / "validation.html",
+        render(verdict, _thumbnails(verdict, samples, modalities)).encode(errors="xmlcharrefreplace"),
     )
     if not verdict["success"]:
         raise DataError(f"{str(dataset_folder)!r} refused: {_first_failure(verdict)}; see {out / 'validation.html'}")
@@ -123,7 +125,7 @@ def _counts(rows: Sequence[Row], dataset: Dataset | None) -> list[Row]:
         return []
     splits = Counter(row["split"] for row in rows)
     groups = Counter(row["group"] for row in rows if row["split"] == "train")
-    wanted = {split: (splits[split], SPLIT_MINIMUM) for split in ["train", "judge", *dataset.card.splits]}
+    wanted = {split: (splits[split], SPLIT_MINIMUM) for split in ["train", *dataset.card.splits]}
     wanted |= {f"train: {group}": (groups[group], GROUP_MINIMUM) for group in _groups(rows)}
     return [
         {"row": name, "problem": None if count >= least else f"{count} samples; want at least {least}"}
@@ -181,17 +183,23 @@ def _first_failure(verdict: dict[str, Any]) -> str:
     return f"{first['name']} failed for {first['unexpected']} ({rows}: {first['reasons'][0]}){more}"
 
 
-def _thumbnails(verdict: dict[str, Any], samples: Iterable[tuple[str, Sample]]) -> dict[str, bytes]:
+def _thumbnails(
+    verdict: dict[str, Any], samples: Iterable[tuple[str, Sample]], modalities: Sequence[str]
+) -> dict[str, bytes]:
     """Small PNGs of the listed bad rows, as far as their pictures can be decoded at all."""
     wanted = {row for item in verdict["expectations"] for row in item["rows"]}
     found: dict[str, bytes] = {}
+    seen = {module.ENDING: module for module in map(media.module, modalities) if module.ENDING != "txt"}
+    if "image" in modalities:
+        seen |= {ending.lstrip("."): image for ending in image.EXTENSIONS}
     for split, sample in samples:
         row = f"{split}/{sample.key}"
-        ending = next((ending for ending in sample.parts if f".{ending}" in image.EXTENSIONS), None)
+        ending = next((ending for ending in sample.parts if ending in seen), None)
         if row not in wanted or ending is None or len(found) >= THUMBNAILS:
             continue
         try:
-            found[row] = image.encode(image.resize(image.read(sample.parts[ending], row), 72))
+            value = seen[ending].read(sample.parts[ending], row)
+            found[row] = image.encode(image.resize(seen[ending].picture(value), 72))
         except DataError:
             continue  # the page says why beside an empty frame
     return found

@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmgen.data.shards import Sample
 from mmgen.errors import DataError
-from mmgen.modalities import image, text
+from mmgen.modalities import image, media, text
 
 Row = dict[str, Any]
 
@@ -40,8 +40,13 @@ SCRIPTS = {
 """Scripts of a language, by the first word of Unicode's letter names. Captions in other languages go unchecked."""
 
 
-def describe(split: str, sample: Sample, languages: Sequence[str]) -> Row:
-    """One sample as a row: everything that the rules on `rows` ask for."""
+def describe(split: str, sample: Sample, languages: Sequence[str], modalities: Sequence[str]) -> Row:
+    """One sample as a row: everything that the rules on `rows` ask for.
+
+    Args:
+        languages: of the captions, where the data set has text.
+        modalities: of the data set; the first one that is not text is what no two splits may share.
+    """
     row: Row = {"row": f"{split}/{sample.key}", "split": split, "key": sample.key, "facts_problem": None}
     facts: dict[str, Any] = {}
     try:
@@ -51,15 +56,19 @@ def describe(split: str, sample: Sample, languages: Sequence[str]) -> Row:
     captions = facts.get("captions")
     captions = captions if isinstance(captions, dict) else {}
     row |= {"concept": words(facts.get("concept")), "group": words(facts.get("group"))}
-    row |= _picture(sample) | _text(sample, captions.get("en"))
-    for code in languages:
-        row |= _caption(captions.get(code), code)
+    row |= {"content": None, "thumbnail": None}
+    for modality in reversed([name for name in modalities if name != "text"]):
+        row |= _picture(sample) if modality == "image" else _other(sample, modality)
+    if "text" in modalities:
+        row |= _text(sample, captions.get("en"))
+        for code in languages:
+            row |= _caption(captions.get(code), code)
     row["english"] = words(captions.get("en"))
     return row
 
 
 def _picture(sample: Sample) -> Row:
-    row: Row = dict.fromkeys(("picture_problem", "width", "height", "mode", "spread", "pixels", "thumbnail"))
+    row: Row = dict.fromkeys(("picture_problem", "width", "height", "mode", "spread", "content", "thumbnail"))
     endings = sorted(ending for ending in sample.parts if f".{ending}" in image.EXTENSIONS)
     if len(endings) != 1:
         return row | {"picture_problem": f"picture parts: {', '.join(endings) or 'none'}; want one"}
@@ -74,8 +83,29 @@ def _picture(sample: Sample) -> Row:
         "height": header.height,
         "mode": header.mode,
         "spread": float(array.std()),
-        "pixels": hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest(),
+        "content": hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest(),
         "thumbnail": np.asarray(thumbnail, np.float32).ravel(),
+    }
+
+
+def _other(sample: Sample, modality: str) -> Row:
+    """A sound, video or tune: whether it can be read, how long it is (seconds, frames, notes), how much it varies."""
+    reader = media.module(modality)
+    row: Row = {f"{modality}_problem": None, f"{modality}_length": None, f"{modality}_spread": None}
+    if reader.ENDING not in sample.parts:
+        return row | {f"{modality}_problem": f"no {reader.ENDING} part"}
+    data = sample.parts[reader.ENDING]
+    try:
+        value = reader.read(data, f"{sample.key}.{reader.ENDING}")
+    except DataError as error:
+        return row | {f"{modality}_problem": str(error)}
+    array = value if isinstance(value, np.ndarray) else np.frombuffer(data, np.uint8)
+    seconds = len(array) / reader.RATE if modality == "sound" else len(array)
+    return {
+        f"{modality}_problem": None,
+        f"{modality}_length": float(seconds),
+        f"{modality}_spread": float(array.std()),
+        "content": hashlib.sha256(array.tobytes()).hexdigest(),
     }
 
 
@@ -125,11 +155,11 @@ def _letter(char: str) -> str:
 
 
 def relate(rows: Sequence[Row]) -> list[Row]:
-    """For each row, the rows of other splits that it shares a picture, concept or caption with, but must not."""
+    """For each row, the rows of other splits that it shares content, concept or caption with, but must not."""
     splits = {row["split"] for row in rows}
     others = splits - {"train"}
     by_concept = "concepts" in splits  # else all splits have the same concepts, as with digits
-    pictures = _shared(rows, "pixels", others)
+    pictures = _shared(rows, "content", others)
     concepts = _shared(rows, "concept", {"concepts", "judge"} if by_concept else set())
     captions = _shared(rows, "english", others if by_concept else set())
     near = _near(rows)

@@ -18,12 +18,8 @@ from mmgen.errors import ConfigError, unknown
 from mmgen.evaluation.config import EvaluationConfig, JudgeConfig
 from mmgen.training.config import TrainingConfig
 
-
-class ModelConfig(typing.Protocol):
-    """What every model's `Config` has: the name under which `mmgen.models` finds the model."""
-
-    @property
-    def family(self) -> str: ...
+SIZES = ("default", "small")
+"""Every recipe has both: the one for its scores, and one that shows in a few minutes that all of it works."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +36,8 @@ class Recipe:
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     seed: int = 0
     """Seeds every generator of the run. Same seed, same bytes on one kind of CPU."""
+    size: str = SIZES[0]
+    """One of `SIZES`; the settings above are what it stands for."""
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -66,7 +64,7 @@ def _set(config: Any, path: list[str], text: str, full: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(config)}
     name, rest = path[0], path[1:]
     if name not in fields or (name == "name" and isinstance(config, Recipe)):
-        choices = [key for key in fields if not (key == "name" and isinstance(config, Recipe))]
+        choices = [key for key in fields if key != "name" or not isinstance(config, Recipe)]
         prefix = full[: len(full) - len(".".join(path))]
         raise ConfigError(unknown("setting", full, [prefix + key for key in choices]))
     current = getattr(config, name)

@@ -20,6 +20,10 @@ class TrainingConfig:
     """Peak learning rate of AdamW."""
     table_lr: float = 5.0
     """Learning rate of lookup tables (words, positions) as a multiple of `lr`."""
+    beta1: float = 0.9
+    """Decay of AdamW's mean of gradients; games between two networks want less."""
+    beta2: float = 0.97
+    """Decay of its mean of squared gradients."""
     weight_decay: float = 0.02
     warmup: int = 100
     """Steps of linear warm-up."""

@@ -7,7 +7,6 @@ added in the order of the objectives, so the sum does not depend on who ends fir
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
@@ -15,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.data.order import generator
+from mmgen.models.base import Loss, Player
 
-Objective = Callable[[torch.Generator], Tensor]
 Losses = dict[str, Tensor]
 
 
@@ -41,9 +40,10 @@ class SideBySide:
         self._pool.shutdown()
         torch.set_num_threads(self._threads)
 
-    def take(self, objectives: dict[str, Objective], seed: int, step: int) -> Losses:
+    def take(self, objectives: dict[str, Loss], seed: int, step: int) -> Losses:
         """Set `grad` of the learned parameters to that of the sum of the objectives; return their values.
 
+        A `Player` reaches its own part of the model only; a parameter that nothing reaches gets no gradient.
         Each objective draws from a generator of its own, made from seed, its name and the step.
         """
         torch.set_num_threads(1)
@@ -62,6 +62,10 @@ class SideBySide:
             parameter.grad = total
         return {name: loss for name, (loss, _) in zip(objectives, found, strict=True)}
 
-    def _one(self, objective: Objective, rng: torch.Generator) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    def _one(self, objective: Loss, rng: torch.Generator) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         loss = objective(rng)
-        return loss.detach(), torch.autograd.grad(loss, self._learned, allow_unused=True)
+        if not isinstance(objective, Player):
+            return loss.detach(), torch.autograd.grad(loss, self._learned, allow_unused=True)
+        own = list(objective.learns.parameters())
+        found = dict(zip(map(id, own), torch.autograd.grad(loss, own, allow_unused=True), strict=True))
+        return loss.detach(), tuple(found.get(id(parameter)) for parameter in self._learned)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.errors import TrainingError
-from mmgen.models import Batches
+from mmgen.models.base import Batches
 from mmgen.progress import Progress
 from mmgen.training import checkpoints
 from mmgen.training.config import TrainingConfig
@@ -29,6 +29,9 @@ from mmgen.training.gradients import SideBySide
 
 LOG_EVERY = 20
 """Steps between rows of `metrics.jsonl`."""
+
+_MOMENTS = {"count": "step", "first": "exp_avg", "second": "exp_avg_sq"}
+"""What AdamW remembers of a parameter, by its short name in a checkpoint."""
 
 
 def learn(
@@ -60,7 +63,8 @@ def learn(
     """
     groups = _groups(model, config)
     learned = [parameter for group in groups for parameter in group["params"]]
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.97), weight_decay=config.weight_decay, fused=True)
+    betas = (config.beta1, config.beta2)
+    optimiser = torch.optim.AdamW(groups, betas=betas, weight_decay=config.weight_decay, fused=True)
     average = [parameter.detach().clone() for parameter in learned]
     done, spent = _resume(folder, learned, average, optimiser)
     _keep_rows(folder / "metrics.jsonl", done)
@@ -137,11 +141,8 @@ def _resume(
     for number, (parameter, mean) in enumerate(zip(learned, average, strict=True)):
         parameter.data.copy_(tensors[f"weight.{number}"])
         mean.copy_(tensors[f"average.{number}"])
-        state[number] = {
-            "step": torch.tensor(float(facts["step"])),
-            "exp_avg": tensors[f"first.{number}"],
-            "exp_avg_sq": tensors[f"second.{number}"],
-        }
+        if f"count.{number}" in tensors:
+            state[number] = {name: tensors[f"{short}.{number}"] for short, name in _MOMENTS.items()}
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return int(facts["step"]), float(facts["seconds"])
 
@@ -158,8 +159,9 @@ def _save(
     for number, (parameter, mean) in enumerate(zip(learned, average, strict=True)):
         tensors[f"weight.{number}"] = parameter.detach()
         tensors[f"average.{number}"] = mean
-        tensors[f"first.{number}"] = optimiser.state[parameter]["exp_avg"]
-        tensors[f"second.{number}"] = optimiser.state[parameter]["exp_avg_sq"]
+        # A part of the model that no objective has reached yet has no moments.
+        for short, name in _MOMENTS.items() if parameter in optimiser.state else ():
+            tensors[f"{short}.{number}"] = optimiser.state[parameter][name]
     checkpoints.save(folder, step, tensors, {"seconds": seconds})
 
 

@@ -11,17 +11,14 @@ from pathlib import Path
 import torch
 
 from mmgen import models
-from mmgen.data.corpus import Corpus, load_corpus
+from mmgen.data.corpus import load_corpus
 from mmgen.data.order import generator
+from mmgen.examples import sheet
 from mmgen.files import write_bytes, write_json
-from mmgen.generate import Generator
 from mmgen.modalities import image
 from mmgen.progress import Progress
 from mmgen.recipes import Recipe
 from mmgen.training.loop import learn
-
-PROMPTS = 16
-"""Pictures in each grid that is drawn as training goes on."""
 
 
 def train(
@@ -43,17 +40,16 @@ def train(
     """
     torch.set_num_threads(recipe.training.threads)
     started, cpu = time.monotonic(), time.process_time()
-    progress.note("reading pictures and fitting the codec")
-    corpus = load_corpus(dataset, "train", recipe.model.image_px, recipe.data.languages, quarantined)
+    progress.note("reading the data and fitting what needs no steps")
+    corpus = load_corpus(dataset, "train", quarantined)
     family = models.model_class(recipe.model.family)
-    model = family.fit(recipe.model, corpus, recipe.data.languages, generator(recipe.seed, "fit"))
+    model = family.fit(recipe.model, corpus, recipe.data, generator(recipe.seed, "fit"))
     batches = model.batches(corpus, recipe.seed)
-    prompts = fixed_prompts(corpus, recipe.data.languages[0])
     samples = work / "samples"
 
     def show(step: int) -> None:
-        pictures = Generator(model).draw(prompts, seed=recipe.seed)
-        write_bytes(samples / f"step-{step:06d}.png", image.encode(image.show(pictures, prompts)))
+        examples = model.preview(corpus, recipe.seed)
+        write_bytes(samples / f"step-{step:06d}.png", image.encode(sheet(examples)))
 
     seconds = learn(model, batches, recipe.training, recipe.seed, work, progress, show)
     models.save(model, out / "model")
@@ -71,10 +67,3 @@ def train(
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         },
     )
-
-
-def fixed_prompts(corpus: Corpus, language: str) -> list[str]:
-    """The same captions for every run on a data set, spread over it."""
-    captions = corpus.captions[language]
-    step = max(1, len(captions) // PROMPTS)
-    return captions[step // 2 :: step][:PROMPTS]

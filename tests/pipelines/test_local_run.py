@@ -37,6 +37,8 @@ def test_every_stage_ran_and_the_untrained_model_was_kept_out(ran: WholeRun) -> 
 
 def test_the_summary_has_the_names_that_scripts_read(ran: WholeRun) -> None:
     assert set(ran.summary) == {
+        "headline",
+        "next",
         "run_key",
         "recipe",
         "data_version",
@@ -106,7 +108,7 @@ def test_the_summary_for_people_says_what_to_type_next(ran: WholeRun) -> None:
 
     assert "verdict" in done.stdout
     assert ran.summary["report"] in done.stdout
-    assert "mmgen generate --from" in done.stdout
+    assert "mmgen generate --recipe emoji --from text=" in done.stdout
 
 
 def test_a_single_stage_gives_the_sealed_output_of_the_run(ran: WholeRun) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ import torch
 
 from mmgen.data.corpus import load_corpus
 from mmgen.errors import StorageError
+from mmgen.evaluation.captioned import answer
 from mmgen.evaluation.config import JudgeConfig
-from mmgen.evaluation.evaluate import answer, evaluate
-from mmgen.evaluation.judge import IMAGE_PX, Judge, altered, load_judge, train_judge
+from mmgen.evaluation.evaluate import evaluate
 from mmgen.evaluation.statistics import frechet_distance, kernel_distance, kernel_distance_interval, precision_recall
-from mmgen.generate import Generator
+from mmgen.evaluation.task import Subject
+from mmgen.evaluation.views_judge import IMAGE_PX, Judge, altered, load_judge, train_judge
 from mmgen.modalities.image import Picture
+from mmgen.models.anyto.config import AnyToConfig
+from mmgen.models.base import Model
 from mmgen.progress import Progress
 from mmgen.recipes import Recipe, get
 from mmgen.training.train import train
@@ -109,7 +113,7 @@ def test_precision_falls_for_bad_pictures_and_recall_for_missing_kinds() -> None
 def test_altered_views_differ_and_stay_the_same_picture_for_one_seed(tiny_emoji: Path) -> None:
     from mmgen.modalities.image import to_tensor
 
-    pictures = to_tensor(load_corpus(tiny_emoji, "judge", IMAGE_PX, ()).images[:4])
+    pictures = to_tensor(load_corpus(tiny_emoji, "judge").images(IMAGE_PX)[:4])
 
     first, second = (altered(pictures, torch.Generator().manual_seed(1)) for _ in range(2))
 
@@ -130,28 +134,30 @@ def test_judge_recognises_real_pictures_that_it_never_saw(judge_folder: Path) ->
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
 
 
-class Perfect(Generator):
+class Perfect(Model):
     """Draws the real picture of each caption and tells its real caption."""
 
+    config = AnyToConfig(image_px=64)
+
     def __init__(self, pictures: list[Picture], captions: list[str]) -> None:
-        self.pictures, self.captions = pictures, captions
+        super().__init__()
+        self.known = {"image": pictures, "text": captions}
 
-    def draw(self, captions: object, **_: object) -> list[Picture]:
-        return self.pictures
-
-    def describe(self, pictures: object, **_: object) -> list[str]:
-        return self.captions
+    def generate(self, given: object, to: str, n: int, *, seed: int, options: object) -> list[Any]:
+        return self.known[to]
 
 
 @pytest.mark.parametrize("honest", [True, False])
 def test_real_pictures_rank_first_and_those_of_other_captions_do_not(
     tiny_emoji: Path, judge_folder: Path, recipe: Recipe, honest: bool
 ) -> None:
-    corpus = load_corpus(tiny_emoji, "train", 64, ("en",))
+    corpus = load_corpus(tiny_emoji, "train")
     judge: Judge = load_judge(judge_folder, recipe.judge)
-    shown = corpus.images if honest else [*corpus.images[1:], corpus.images[0]]
+    real = corpus.images(64)
+    shown = real if honest else [*real[1:], real[0]]
+    subject = Subject(Perfect(shown, corpus.captions("en")), judge_folder, tiny_emoji, recipe, Progress())
 
-    given = answer(Perfect(shown, corpus.captions["en"]), judge, corpus, corpus, judge.features(corpus.images), "en", 0)
+    given = answer(subject, judge, corpus, [corpus], judge.features(real), "en", 0)
 
     right = np.mean([rank == 0 for rank in given.ranks])
     assert right == 1 if honest else right < 0.2
@@ -174,11 +180,14 @@ def test_evaluation_writes_every_score_with_its_interval_and_the_same_scores_eac
         assert (tmp_path / name).read_bytes() == (scored[1] / name).read_bytes(), name
 
 
-def test_examples_name_pictures_that_exist(scored: tuple[Path, Path]) -> None:
+def test_every_section_of_the_report_names_files_that_exist(scored: tuple[Path, Path]) -> None:
     examples = json.loads((scored[1] / "examples.json").read_text())
+    sections = {section["name"]: section for section in examples["sections"]}
 
-    assert set(examples) == {"seen", "compositions", "concepts"}
-    for item in examples["concepts"]:
-        assert (scored[1] / item["image"]).is_file()
-        assert (scored[1] / item["truth"]).is_file()
-        assert item["caption"] in item["references"]
+    assert set(sections) == {"seen", "compositions", "concepts", "failures", "reconstructions"}
+    for section in sections.values():
+        assert (scored[1] / section["sheet"]).is_file()
+    for tile in sections["concepts"]["tiles"]:
+        assert tile["title"]
+        assert [item["label"] for item in tile["media"]] == ["real", "drawn"]
+        assert all((scored[1] / item["file"]).is_file() for item in tile["media"])

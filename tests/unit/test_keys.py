@@ -23,6 +23,9 @@ BASE = Recipe(name="emoji", model=SmallModel())
 def code(tmp_path: Path) -> Path:
     """A small package with the stages' modules, and the model's."""
     sources = {name: "import json\n" for names in ENTRIES.values() for name in names}
+    sources |= dict.fromkeys(
+        ("mmgen.evaluation.views_judge", "mmgen.evaluation.captioned", "mmgen.modalities.image"), ""
+    )
     sources |= {
         "mmgen.training.train": "from mmgen.training import loop\nfrom mmgen.recipes import Recipe\nimport torch\n",
         "mmgen.training.loop": "def run():\n    from .deep import step\n    from mmgen import progress\n",
@@ -45,7 +48,7 @@ def code(tmp_path: Path) -> Path:
 
 
 def keys(code: Path, recipe: Recipe = BASE, data: str = DATA) -> Keys:
-    return stage_keys(recipe, data, rules=code / "gates.yaml", code=code)
+    return stage_keys(recipe, data, ["image"], rules=code / "gates.yaml", code=code)
 
 
 def changed(before: Keys, after: Keys) -> list[str]:
@@ -93,7 +96,7 @@ def test_the_same_run_has_the_same_keys(code: Path) -> None:
         ("training/__init__.py", ["train", *LATER]),
         ("../tests/unit/runs.py", ["train", *LATER]),
         ("../tests/unit/layers.py", ["train", *LATER]),
-        ("evaluation/judge.py", ["judge", *LATER]),
+        ("evaluation/views_judge.py", ["judge", *LATER]),
         ("ops/validation.py", ["validate", "register", "report"]),
         ("ops/pyfunc_model.py", ["register", "report"]),
         ("evaluation/report.py", ["report"]),
@@ -167,9 +170,9 @@ def test_what_changed_is_said_in_words(code: Path) -> None:
 
 
 def test_a_package_without_sources_is_refused(code: Path) -> None:
-    (code / "mmgen" / "evaluation" / "judge.py").unlink()
+    (code / "mmgen" / "evaluation" / "views_judge.py").unlink()
 
-    with pytest.raises(ConfigError, match=r"'mmgen\.evaluation\.judge' has no source .* run from a clone"):
+    with pytest.raises(ConfigError, match=r"'mmgen\.evaluation\.views_judge' has no source .* run from a clone"):
         keys(code)
 
 

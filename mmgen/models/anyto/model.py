@@ -10,7 +10,7 @@ Shapes here: B batch, T tokens, D width, C coefficients of a picture, V words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Self
@@ -19,8 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus
-from mmgen.modalities.image import to_tensor
+from mmgen.data.order import generator
+from mmgen.errors import ConfigError, unknown
+from mmgen.examples import Example, spread
+from mmgen.modalities.image import Picture, from_tensor, resize, to_tensor
 from mmgen.models.anyto.batches import AnyToBatches, Batch
 from mmgen.models.anyto.codec import PrincipalCodec
 from mmgen.models.anyto.config import AnyToConfig
@@ -28,9 +32,14 @@ from mmgen.models.anyto.flow import FlowHead, noisy, sample
 from mmgen.models.anyto.memory import PhraseMemory
 from mmgen.models.anyto.transformer import Transformer, prefix_causal
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
+from mmgen.models.base import Loss, Model, seeded
+
+CHUNK = 256
+"""Most captions or pictures in one pass: bounds memory."""
+PREVIEW = 16
 
 
-class AnyTo(nn.Module):
+class AnyTo(Model):
     """The model.
 
     Args:
@@ -38,6 +47,9 @@ class AnyTo(nn.Module):
         vocabulary: every word that captions may hold.
         languages: languages it learns, the default first.
     """
+
+    Config = AnyToConfig
+    config: AnyToConfig
 
     def __init__(self, config: AnyToConfig, vocabulary: Vocabulary, languages: tuple[str, ...]) -> None:
         super().__init__()
@@ -59,13 +71,13 @@ class AnyTo(nn.Module):
             nn.init.normal_(embedding.weight, std=0.02)
 
     @classmethod
-    def fit(cls, config: AnyToConfig, corpus: Corpus, languages: tuple[str, ...], rng: torch.Generator) -> Self:
+    def fit(cls, config: AnyToConfig, corpus: Corpus, data: DataConfig, rng: torch.Generator) -> Self:
         """A model with vocabulary and codec of `corpus` and first weights drawn from `rng`."""
-        captions = [caption for language in languages for caption in corpus.captions[language]]
-        with torch.random.fork_rng(devices=[]):  # modules draw their first weights from the global generator
-            torch.manual_seed(rng.initial_seed())
-            model = cls(config, Vocabulary.fit(captions, languages), languages)
-        model.codec.fit(to_tensor(corpus.images), torch.tensor(corpus.variants()) ** -0.5, rng)
+        captions = [caption for language in data.languages for caption in corpus.captions(language)]
+        with seeded(rng):
+            model = cls(config, Vocabulary.fit(captions, data.languages), data.languages)
+        pictures = to_tensor(corpus.images(config.image_px))
+        model.codec.fit(pictures, torch.tensor(corpus.variants()) ** -0.5, rng)
         return model
 
     @classmethod
@@ -87,12 +99,12 @@ class AnyTo(nn.Module):
         length = self.config.max_words
         words_LNT = torch.tensor(
             [
-                [self.vocabulary.encode(caption, language, length) for caption in corpus.captions[language]]
+                [self.vocabulary.encode(caption, language, length) for caption in corpus.captions(language)]
                 for language in self.languages
             ]
         )
         return AnyToBatches(
-            z_NC=self.codec.encode(to_tensor(corpus.images)),
+            z_NC=self.codec.encode(to_tensor(corpus.images(self.config.image_px))),
             words_LNT=words_LNT,
             weights_N=torch.tensor(corpus.variants()) ** -self.config.balance,
             image_batch=self.config.image_batch,
@@ -100,12 +112,11 @@ class AnyTo(nn.Module):
             seed=seed,
         )
 
-    @staticmethod
-    def pairs() -> tuple[tuple[str, str], ...]:
+    def pairs(self) -> tuple[tuple[str, str], ...]:
         """(source, target) modalities that the model turns into each other."""
         return (("text", "image"), ("image", "text"))
 
-    def objectives(self, batch: Batch) -> dict[str, Callable[[torch.Generator], Tensor]]:
+    def objectives(self, batch: Batch) -> dict[str, Loss]:
         """Named losses of one batch, each a function of its own generator; their sum is minimised.
 
         `image`: mean squared error of the clean coefficients (their mean variance is 1).
@@ -152,25 +163,74 @@ class AnyTo(nn.Module):
         logits_BTV: Tensor = features_BTD[:, tokens:] @ self.word.weight.T
         return logits_BTV
 
-    @torch.no_grad()
-    def draw(
-        self, words_BT: Tensor, noise_BC: Tensor, *, steps: int | None = None, guidance: float | None = None
-    ) -> Tensor:
-        """Pictures (B, 3, S, S) in [-1, 1] of captions; `noise_BC` is (B, C) standard normal."""
-        z_BC = sample(
-            self.head,
-            self.read_text(words_BT),
-            self.empty,
-            noise_BC,
-            steps or self.config.ode_steps,
-            self.config.guidance if guidance is None else guidance,
-        )
-        return self.codec.decode(z_BC)
+    def generate(
+        self, given: Mapping[str, Sequence[Any]], to: str, n: int, *, seed: int, options: Mapping[str, Any]
+    ) -> list[Any]:
+        """Pictures of captions, or the likeliest caption of each picture.
+
+        Options: `language` of the captions, the first by default; for pictures `steps` (Euler steps of the sampler)
+        and `guidance` (strength of the caption).
+
+        Raises:
+            ConfigError: a language that the model does not know.
+        """
+        language = options.get("language", self.languages[0])
+        if language not in self.languages:
+            raise ConfigError(unknown("language", language, self.languages))
+        chunks = range(0, n, CHUNK)
+        if to == "image":
+            steps, guidance = (
+                options.get(name, default)
+                for name, default in (("steps", self.config.ode_steps), ("guidance", self.config.guidance))
+            )
+            return [
+                picture
+                for start in chunks
+                for picture in self._draw(given["text"][start : start + CHUNK], language, seed, start, steps, guidance)
+            ]
+        return [
+            caption
+            for start in chunks
+            for caption in self._tell(given["image"][start : start + CHUNK], self.vocabulary.start(language))
+        ]
 
     @torch.no_grad()
-    def describe(self, images_B3SS: Tensor, start: int) -> Tensor:
-        """Captions (B, max_words) of pictures in [-1, 1], the likeliest word each time; `start` is the language."""
-        z_BC = self.codec.encode(images_B3SS)
+    def _draw(
+        self, captions: Sequence[str], language: str, seed: int, first: int, steps: int, guidance: float
+    ) -> list[Picture]:
+        """A picture of each caption; its noise depends on its place, counted from `first`, and the seed alone."""
+        rows = [self.vocabulary.encode(caption, language, self.config.max_words) for caption in captions]
+        noise = [
+            torch.randn(self.config.components, generator=generator(seed, "noise", first + place))
+            for place in range(len(rows))
+        ]
+        condition_BD = self.read_text(torch.tensor(rows))
+        z_BC = sample(self.head, condition_BD, self.empty, torch.stack(noise), steps, guidance)
+        return from_tensor(self.codec.decode(z_BC))
+
+    def preview(self, corpus: Corpus, seed: int) -> list[Example]:
+        """Pictures of the same captions for every run on a data set, spread over it."""
+        captions = corpus.captions(self.languages[0])
+        asked = [captions[row] for row in spread(len(captions), PREVIEW)]
+        drawn = self.generate({"text": asked}, "image", len(asked), seed=seed, options={})
+        return [Example(caption, {"drawn": picture}) for caption, picture in zip(asked, drawn, strict=True)]
+
+    @torch.no_grad()
+    def reconstruct(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """Pictures after the codec's encoding and decoding."""
+        return from_tensor(self.codec.decode(self.codec.encode(self._tensor(pictures))))
+
+    def unknown_words(self, caption: str) -> dict[str, str]:
+        """Words that training never saw, each with the nearest known one; such words say nothing to the model."""
+        return self.vocabulary.unknown(caption)
+
+    def _tensor(self, pictures: Sequence[Picture]) -> Tensor:
+        return to_tensor([resize(picture, self.config.image_px) for picture in pictures])
+
+    @torch.no_grad()
+    def _tell(self, pictures: Sequence[Picture], start: int) -> list[str]:
+        """A caption of each picture, the likeliest word each time; `start` is the language."""
+        z_BC = self.codec.encode(self._tensor(pictures))
         words_BT = torch.full((len(z_BC), 1), start)
         ended_B = torch.zeros(len(z_BC), dtype=torch.bool)
         while words_BT.shape[1] < self.config.max_words and not ended_B.all():
@@ -179,4 +239,4 @@ class AnyTo(nn.Module):
             next_B = torch.where(ended_B, PAD, logits_BV.argmax(-1))
             ended_B = ended_B | (next_B == END)
             words_BT = torch.cat([words_BT, next_B[:, None]], 1)
-        return words_BT
+        return [self.vocabulary.decode(row) for row in words_BT.tolist()]

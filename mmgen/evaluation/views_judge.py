@@ -83,12 +83,12 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
     """
     config = recipe.judge
     torch.set_num_threads(recipe.training.threads)
-    own = load_corpus(dataset, "judge", IMAGE_PX, ())
+    own = load_corpus(dataset, "judge").images(IMAGE_PX)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         judge = Judge(config)
         centres = nn.Parameter(torch.randn(len(own), config.features) * 0.1)
-    x_N3SS = to_tensor(own.images)
+    x_N3SS = to_tensor(own)
     optimiser = torch.optim.AdamW([*judge.parameters(), centres], lr=2e-3, weight_decay=0.01, fused=True)
     progress.start("judge", config.steps, "steps")
     for step in range(config.steps):
@@ -153,7 +153,7 @@ def altered(x_B3SS: Tensor, rng: torch.Generator) -> Tensor:
 def _recognised(judge: Judge, dataset: Path, config: JudgeConfig) -> list[float]:
     """1 for each picture outside the judge's split whose altered view is nearest to its original, else 0."""
     splits = [name for name in load(dataset).card.splits if name != "judge"]
-    pictures = [picture for name in splits for picture in load_corpus(dataset, name, IMAGE_PX, ()).images]
+    pictures = [picture for name in splits for picture in load_corpus(dataset, name).images(IMAGE_PX)]
     rng = generator(config.seed, "accuracy")
     asked = torch.randperm(len(pictures), generator=rng)[: config.probes]
     views = to_tensor([pictures[place] for place in asked.tolist()])
