@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmgen.errors import ConfigError
+from mmgen.errors import ConfigError, unknown
+
+TASKS = {
+    "captioned": "mmgen.evaluation.captioned",
+    "samples": "mmgen.evaluation.samples",
+}
+"""What can be asked of a model -> the module whose `evaluate(subject)` asks it. To add one, add its line."""
+
+JUDGES = {
+    "views": "mmgen.evaluation.views_judge",
+    "classes": "mmgen.evaluation.class_judge",
+    "none": "mmgen.evaluation.no_judge",
+}
+"""Who judges -> the module whose `train_judge` makes it. To add one, add its line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgeConfig:
-    """The feature network that scores pictures; it learns from the `judge` split only."""
+    """Who scores what a model makes; a network of ours learns from the `judge` split only."""
 
+    kind: str = "views"
+    """Name in `JUDGES`."""
     steps: int = 300
     batch: int = 128
     width: int = 32
@@ -20,20 +35,32 @@ class JudgeConfig:
     seed: int = 7
     """Apart from the run's seed, so that all runs on one data set share one judge."""
     probes: int = 1000
-    """Pictures that its own accuracy is measured on."""
+    """Most things that its own accuracy is measured on."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in JUDGES:
+            raise ConfigError(unknown("judge.kind", self.kind, JUDGES))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
     """Sizes of the evaluation; every score is reported with its n and a 95 % interval."""
 
+    task: str = "captioned"
+    """Name in `TASKS`."""
     seen: int = 600
-    """Captions of the training split to score."""
+    """Samples of the training split to score."""
+    samples: int = 1000
+    """Things to make where nothing is asked for, and most prompts of a long split to score."""
     resamples: int = 1000
     """Bootstrap resamples behind each interval."""
     seed: int = 1
     """Noise of the evaluated samples: the same for champion and challenger."""
 
     def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ConfigError(unknown("evaluation.task", self.task, TASKS))
+        if self.samples < 20:
+            raise ConfigError(f"evaluation.samples must be at least 20 for a meaningful interval, got {self.samples}")
         if self.seen < 50:
             raise ConfigError(f"evaluation.seen must be at least 50 for a meaningful interval, got {self.seen}")

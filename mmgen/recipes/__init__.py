@@ -1,28 +1,52 @@
-"""Named runs. To add one: write its file with a function of the same name, add its name below."""
+"""Named runs. To add one: write a function in a file here, add its line to `RECIPES`."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Sequence
+from typing import Any
 
 from mmgen.errors import ConfigError, unknown
-from mmgen.recipes.recipe import Recipe, describe, override
+from mmgen.recipes.recipe import SIZES, Recipe, describe, override
 
-NAMES = ("emoji",)
-"""Recipes, the default first. Each module is imported only when its recipe is asked for."""
+RECIPES = {
+    "emoji": "mmgen.recipes.emoji:emoji",
+    "gan": "mmgen.recipes.gan:gan",
+    "gan-wasserstein": "mmgen.recipes.gan:gan_wasserstein",
+    "dcgan": "mmgen.recipes.gan:dcgan",
+}
+"""Name -> its function, the default first. Each module is imported only when its recipe is asked for."""
+
+NAMES = tuple(RECIPES)
 
 
 def get(name: str, settings: Sequence[str] = ()) -> Recipe:
     """The recipe called `name` with `section.field=value` settings applied.
 
+    `size=small` is not one setting but another choice of many, so it is applied before all others, wherever it stands.
+
     Raises:
         ConfigError: unknown recipe, unknown setting, value of the wrong type or out of range.
     """
-    if name not in NAMES:
+    sizes = [setting for setting in settings if setting.partition("=")[0].strip() == "size"]
+    size = sizes[-1].partition("=")[2].strip() if sizes else SIZES[0]
+    if size not in SIZES:
+        raise ConfigError(unknown("size", size, SIZES))
+    recipe: Recipe = _function(name)(size)
+    return override(recipe, [setting for setting in settings if setting not in sizes])
+
+
+def about(name: str) -> str:
+    """What the recipe's author says of it: papers, minutes, scores reached."""
+    return inspect.getdoc(_function(name)) or ""
+
+
+def _function(name: str) -> Any:
+    if name not in RECIPES:
         raise ConfigError(unknown("recipe", name, NAMES))
-    module = importlib.import_module(f"mmgen.recipes.{name}")
-    recipe: Recipe = getattr(module, name)()
-    return override(recipe, settings)
+    module, _, function = RECIPES[name].partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
-__all__ = ["NAMES", "Recipe", "describe", "get"]
+__all__ = ["NAMES", "RECIPES", "Recipe", "about", "describe", "get"]

@@ -1,0 +1,145 @@
+"""Task `samples`: a model that makes pictures from nothing, or of an asked class.
+
+Made pictures are held against real ones of the `test` split in the features of the class judge: kernel and Frechet
+distance, precision and recall, and how evenly the recognised classes come (a GAN that has collapsed makes few). Where
+a class can be asked for, the judge must recognise it. Learning by heart shows in `memory.nearer_train`: the share of
+made pictures that lie nearer to one of n training pictures than to all of n test pictures (0.5 is none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgen.data.corpus import Corpus, load_corpus
+from mmgen.evaluation.bootstrap import mean_interval
+from mmgen.evaluation.class_judge import ClassJudge, load_class_judge
+from mmgen.evaluation.statistics import (
+    frechet_distance_interval,
+    kernel_distance_interval,
+    precision_recall,
+)
+from mmgen.evaluation.task import Findings, Metric, Section, Subject
+from mmgen.examples import Example, spread
+from mmgen.modalities.image import Picture
+
+HEADLINE = {
+    "image.asked": "asked classes recognised",
+    "image.kid": "kernel distance to real pictures",
+    "classes.entropy": "entropy of recognised classes, nats",
+    "image.fid": "Frechet distance to real pictures",
+    "classes.covered": "classes that come at least once",
+    "image.precision": "made pictures among real ones",
+    "image.recall": "real pictures among made ones",
+    "memory.nearer_train": "made pictures nearer to training than to test pictures",
+    "judge.accuracy": "real pictures that the judge names right",
+}
+KERNEL_HALVES, FRECHET_HALVES = 50, 10
+SHOWN = 40
+PER_CLASS = 4
+
+
+def evaluate(subject: Subject) -> Findings:
+    """Make `evaluation.samples` pictures and judge them."""
+    judge = load_class_judge(subject.judge)
+    train, test = load_corpus(subject.dataset, "train"), load_corpus(subject.dataset, "test")
+    n = subject.recipe.evaluation.samples
+    asks = ("text", "image") in subject.model.pairs()
+    words = [judge.classes[place % len(judge.classes)] for place in range(n)]
+    subject.progress.start("evaluate", 3, "steps")
+    given = {"text": words} if asks else {}
+    made = subject.model.generate(given, "image", n, seed=subject.recipe.evaluation.seed, options={})
+    subject.progress.update(1)
+    scores, metrics = judged(subject, judge, made, words if asks else None, train, test)
+    subject.progress.update(2)
+    sections = [
+        class_grid(judge, made, words) if asks else _plain_grid(judge, made),
+        neighbours(judge, made, train),
+    ]
+    subject.progress.update(3)
+    subject.progress.done()
+    metrics |= subject.judge_accuracy()
+    headline = {name: what for name, what in HEADLINE.items() if name in scores or name in metrics}
+    return Findings(headline, sections, scores, metrics, {"asked": [f"{place}" for place in range(n)]})
+
+
+def judged(
+    subject: Subject, judge: ClassJudge, made: list[Picture], words: Sequence[str] | None, train: Corpus, test: Corpus
+) -> tuple[dict[str, list[float]], dict[str, Metric]]:
+    """Scores per picture and metrics of the whole set of `made` pictures, which were asked for by `words`."""
+    side = made[0].shape[0]
+    drawn, real = judge.features(made), judge.features(test.images(side))
+    # As many training pictures as test pictures, or the larger set would win by its size.
+    rows = subject.rng().permutation(len(train))[: len(test)].tolist()
+    known = judge.features(train.take(rows).images(side))
+    scores = {"memory.nearer_train": (_nearest(drawn, known) < _nearest(drawn, real)).astype(float).tolist()}
+    said = judge.names(made)
+    if words is not None:
+        scores["image.asked"] = [float(name == word) for name, word in zip(said, words, strict=True)]
+    rng, n = subject.rng(), len(made)
+    metrics: dict[str, Metric] = {}
+    for name, (value, low, high) in {
+        "image.kid": kernel_distance_interval(drawn, real, rng, KERNEL_HALVES),
+        "image.fid": frechet_distance_interval(drawn, real, rng, FRECHET_HALVES),
+    }.items():
+        metrics[name] = {"value": value, "low": low, "high": high, "n": n}
+    precision, recall = precision_recall(drawn, real)
+    scores["image.precision"] = precision.tolist()
+    metrics["image.recall"] = mean_interval(recall, rng, resamples=subject.recipe.evaluation.resamples)._asdict()
+    return scores, metrics | _coverage(judge, said, rng)
+
+
+def class_grid(judge: ClassJudge, made: list[Picture], words: list[str]) -> Section:
+    """The first few pictures of every class, and what the judge takes them for."""
+    count = min(PER_CLASS, len(made) // len(judge.classes))
+    rows = [place * len(judge.classes) + kind for kind in range(len(judge.classes)) for place in range(count)]
+    said = judge.names([made[row] for row in rows])
+    tiles = [
+        Example(words[row], {"made": made[row]}, [] if name == words[row] else [(f"taken for {name}", False)])
+        for row, name in zip(rows, said, strict=True)
+    ]
+    return Section("asked", "Asked for by class", "Four of each class, not selected.", tiles)
+
+
+def neighbours(judge: ClassJudge, made: list[Picture], train: Corpus) -> Section:
+    """Made pictures beside the training picture nearest to each."""
+    rows = spread(len(made), SHOWN // 2)
+    real = train.images(made[0].shape[0])
+    known, drawn = judge.features(real), judge.features([made[row] for row in rows])
+    squares = (known**2).sum(1)[None] - 2 * drawn @ known.T
+    tiles = [
+        Example("", {"made": made[row], "nearest": real[place]})
+        for row, place in zip(rows, squares.argmin(1), strict=True)
+    ]
+    about = "Left made, right the nearest of all training pictures: the same picture twice would be learned by heart."
+    return Section("neighbours", "Nearest training pictures", about, tiles)
+
+
+def _plain_grid(judge: ClassJudge, made: list[Picture]) -> Section:
+    rows = spread(len(made), SHOWN)
+    said = judge.names([made[row] for row in rows])
+    tiles = [Example(name, {"made": made[row]}) for row, name in zip(rows, said, strict=True)]
+    return Section("made", "Made from nothing", "Not selected; below what the judge takes each for.", tiles)
+
+
+def _nearest(a_NF: NDArray[np.float64], b_MF: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distance (N,) to the nearest row of `b_MF`, less what does not depend on it."""
+    nearest: NDArray[np.float64] = ((b_MF**2).sum(1)[None] - 2 * a_NF @ b_MF.T).min(1)
+    return nearest
+
+
+def _coverage(judge: ClassJudge, said: list[str], rng: np.random.Generator) -> dict[str, Metric]:
+    """Entropy of the recognised classes and how many come at all, with bootstrap intervals."""
+    places = np.array([judge.classes.index(name) for name in said])
+    drawn = places[rng.integers(0, len(places), (1000, len(places)))]
+    counts = np.stack([np.bincount(row, minlength=len(judge.classes)) for row in (places, *drawn)])
+    shares = counts / counts.sum(1, keepdims=True)
+    entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(1)
+    found = {"classes.entropy": entropy, "classes.covered": (counts > 0).sum(1).astype(float)}
+    metrics = {}
+    for name, values in found.items():
+        low, high = np.quantile(values[1:], [0.025, 0.975])
+        metrics[name] = {"value": float(values[0]), "low": float(low), "high": float(high), "n": len(said)}
+    return metrics

@@ -1,0 +1,1 @@
+"""GANs: a generator and a critic that learn from each other."""

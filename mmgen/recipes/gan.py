@@ -1,0 +1,61 @@
+"""GANs on handwritten digits: the first one, the Wasserstein one, and a conditional DCGAN."""
+
+from __future__ import annotations
+
+from mmgen.data.config import DataConfig
+from mmgen.evaluation.config import EvaluationConfig, JudgeConfig
+from mmgen.models.gan.config import GANConfig
+from mmgen.recipes.recipe import Recipe
+from mmgen.training.config import TrainingConfig
+
+_DIGITS = DataConfig(name="digits")
+_JUDGE = JudgeConfig(kind="classes", steps=400)
+_EVALUATION = EvaluationConfig(task="samples")
+
+
+def _training(steps: int, *, lr: float = 1e-3) -> TrainingConfig:
+    return TrainingConfig(
+        steps=steps, lr=lr, beta1=0.0, beta2=0.99, weight_decay=0.0, clip=100.0, ema=0.998, flat=0.7, sample_every=1000
+    )
+
+
+def gan(size: str = "default") -> Recipe:
+    """The GAN of the survey: layers of 256, 512 and 784 from 100 numbers, tanh, binary cross-entropy.
+
+    Source: Goodfellow et al. 2014, arXiv:1406.2661.
+    """
+    training = _training(2500 if size == "small" else 12000)
+    model = GANConfig(penalty=5.0)
+    return Recipe(
+        name="gan", size=size, data=_DIGITS, model=model, training=training, judge=_JUDGE, evaluation=_EVALUATION
+    )
+
+
+def gan_wasserstein(size: str = "default") -> Recipe:
+    """The same layers with the Wasserstein loss and gradient penalty.
+
+    Sources: Arjovsky et al. 2017, arXiv:1701.07875; Gulrajani et al. 2017, arXiv:1704.00028.
+    """
+    training = _training(2500 if size == "small" else 12000)
+    model = GANConfig(loss="wasserstein", penalty=10.0, critic_steps=2)
+    return Recipe(
+        name="gan-wasserstein",
+        size=size,
+        data=_DIGITS,
+        model=model,
+        training=training,
+        judge=_JUDGE,
+        evaluation=_EVALUATION,
+    )
+
+
+def dcgan(size: str = "default") -> Recipe:
+    """A conditional DCGAN: convolutions, and a digit that can be asked for.
+
+    Sources: Radford et al. 2015, arXiv:1511.06434; Mirza and Osindero 2014, arXiv:1411.1784.
+    """
+    training = _training(1200 if size == "small" else 5000)
+    model = GANConfig(net="conv", classes=True, penalty=1.0, width=16)
+    return Recipe(
+        name="dcgan", size=size, data=_DIGITS, model=model, training=training, judge=_JUDGE, evaluation=_EVALUATION
+    )
