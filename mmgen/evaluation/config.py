@@ -9,6 +9,7 @@ from mmgen.errors import ConfigError, unknown
 TASKS = {
     "captioned": "mmgen.evaluation.captioned",
     "samples": "mmgen.evaluation.samples",
+    "latent": "mmgen.evaluation.latent",
 }
 """What can be asked of a model -> the module whose `evaluate(subject)` asks it. To add one, add its line."""
 

@@ -35,6 +35,9 @@ WHITE = (255, 255, 255)
 
 # The look of a contact sheet, in pixels.
 _TILE, _GAP, _FONT, _LINE, _LINES = 128, 24, 12, 16, 2
+_PAGE = 8 * (_TILE + _GAP)
+_WIDEST = 12
+"""Largest width of a tile in heights."""
 _FRAME, _INK = (226, 229, 233), (70, 76, 84)
 
 
@@ -154,29 +157,33 @@ def show(arrays: Sequence[Picture], captions: Sequence[str], columns: int = 8) -
     """A contact sheet: each picture in a thin frame on white, its caption below in at most two lines.
 
     Args:
-        arrays: pictures of any sizes; each is fitted into a square tile.
+        arrays: pictures of any sizes; tiles are as wide as the widest of them asks for, and each is fitted into one.
         captions: one for each picture; may be empty strings.
-        columns: tiles in a row; fewer when there are fewer pictures.
+        columns: tiles in a row; fewer when there are fewer pictures, or when tiles are wide.
 
     Returns:
         One picture; `encode` turns it into a PNG.
     """
     if len(arrays) != len(captions) or not arrays:
         raise ValueError(f"{len(arrays)} pictures and {len(captions)} captions; want as many of each, at least one")
-    columns = min(columns, len(arrays))
+    aspect = min(max(1.0, *(array.shape[1] / array.shape[0] for array in arrays)), _WIDEST)
+    high = _TILE if aspect < 1.5 else _TILE * 3 // 4
+    wide = min(round(high * aspect), _PAGE - _GAP)
+    columns = min(columns, len(arrays), max(1, _PAGE // (wide + _GAP)))
     rows = -(-len(arrays) // columns)
     text_height = _LINES * _LINE + 8 if any(captions) else 0
-    across, down = _TILE + _GAP, _TILE + text_height + _GAP
+    across, down = wide + _GAP, high + text_height + _GAP
     sheet = Image.new("RGB", (columns * across + _GAP, rows * down + _GAP), WHITE)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=_FONT)
     for place, (array, caption) in enumerate(zip(arrays, captions, strict=True)):
         left, top = _GAP + place % columns * across, _GAP + place // columns * down
-        draw.rounded_rectangle((left - 5, top - 5, left + _TILE + 4, top + _TILE + 4), 6, outline=_FRAME)
-        sheet.paste(Image.fromarray(resize(array, _TILE)), (left, top))
-        for number, line in enumerate(wrap(caption, _TILE + _GAP - 6, font)):
-            middle = left + _TILE / 2 - draw.textlength(line, font=font) / 2
-            draw.text((middle, top + _TILE + 8 + number * _LINE), line, fill=_INK, font=font)
+        draw.rounded_rectangle((left - 5, top - 5, left + wide + 4, top + high + 4), 6, outline=_FRAME)
+        fitted = ImageOps.pad(Image.fromarray(array), (wide, high), Image.Resampling.LANCZOS, color=WHITE)
+        sheet.paste(fitted, (left, top))
+        for number, line in enumerate(wrap(caption, wide + _GAP - 6, font)):
+            middle = left + wide / 2 - draw.textlength(line, font=font) / 2
+            draw.text((middle, top + high + 8 + number * _LINE), line, fill=_INK, font=font)
     return np.asarray(sheet)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # recipes import configs from below this package: they must n
 MODELS = {
     "anyto": "mmgen.models.anyto.model:AnyTo",
     "gan": "mmgen.models.gan.model:GAN",
+    "vae": "mmgen.models.vae.model:VAE",
 }
 """Family -> where its class stands. Imported only when asked for: most runs need one."""
 

@@ -15,6 +15,9 @@ RECIPES = {
     "gan": "mmgen.recipes.gan:gan",
     "gan-wasserstein": "mmgen.recipes.gan:gan_wasserstein",
     "dcgan": "mmgen.recipes.gan:dcgan",
+    "vae": "mmgen.recipes.vae:vae",
+    "beta-vae": "mmgen.recipes.vae:beta_vae",
+    "conditional-vae": "mmgen.recipes.vae:conditional_vae",
 }
 """Name -> its function, the default first. Each module is imported only when its recipe is asked for."""
 

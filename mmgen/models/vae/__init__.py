@@ -1,0 +1,1 @@
+"""VAEs: pictures through a few numbers and back, with a likelihood."""
