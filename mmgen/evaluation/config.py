@@ -10,12 +10,16 @@ TASKS = {
     "captioned": "mmgen.evaluation.captioned",
     "samples": "mmgen.evaluation.samples",
     "latent": "mmgen.evaluation.latent",
+    "transcripts": "mmgen.evaluation.transcripts",
+    "speech": "mmgen.evaluation.speech",
+    "transfer": "mmgen.evaluation.transfer",
 }
 """What can be asked of a model -> the module whose `evaluate(subject)` asks it. To add one, add its line."""
 
 JUDGES = {
     "views": "mmgen.evaluation.views_judge",
     "classes": "mmgen.evaluation.class_judge",
+    "hearing": "mmgen.evaluation.hearing_judge",
     "none": "mmgen.evaluation.no_judge",
 }
 """Who judges -> the module whose `train_judge` makes it. To add one, add its line."""

@@ -17,6 +17,9 @@ MODELS = {
     "anyto": "mmgen.models.anyto.model:AnyTo",
     "gan": "mmgen.models.gan.model:GAN",
     "vae": "mmgen.models.vae.model:VAE",
+    "listener": "mmgen.models.listener.model:Listener",
+    "speaker": "mmgen.models.speaker.model:Speaker",
+    "cyclegan": "mmgen.models.cyclegan.model:CycleGAN",
 }
 """Family -> where its class stands. Imported only when asked for: most runs need one."""
 

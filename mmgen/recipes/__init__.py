@@ -12,9 +12,12 @@ from mmgen.recipes.recipe import SIZES, Recipe, describe, override
 
 RECIPES = {
     "emoji": "mmgen.recipes.emoji:emoji",
+    "listen": "mmgen.recipes.listen:listen",
+    "speak": "mmgen.recipes.speak:speak",
     "gan": "mmgen.recipes.gan:gan",
     "gan-wasserstein": "mmgen.recipes.gan:gan_wasserstein",
     "dcgan": "mmgen.recipes.gan:dcgan",
+    "cyclegan": "mmgen.recipes.cyclegan:cyclegan",
     "vae": "mmgen.recipes.vae:vae",
     "beta-vae": "mmgen.recipes.vae:beta_vae",
     "conditional-vae": "mmgen.recipes.vae:conditional_vae",

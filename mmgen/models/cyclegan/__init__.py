@@ -1,0 +1,1 @@
+"""CycleGAN: one drawing style into another and back, learned without pairs."""

@@ -1,0 +1,1 @@
+"""Speech to text: a recogniser of characters, trained with connectionist temporal classification."""
