@@ -70,8 +70,8 @@ _FINE, _INNER = 144, 44
 
 _JOINED = frozenset({"200d", "1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff"})
 _ALIKE = frozenset(
-    ["1f46e", "1f46f", "1f47f", "1f538", "1f539", "1f641", "1f64d", "25aa", "25ab", "25fb", "25fc", "25fd", "25fe"]
-    + ["26aa", "26ab"]
+    {"1f46e", "1f46f", "1f47f", "1f538", "1f539", "1f641", "1f64d", "25aa", "25ab", "25fb", "25fc", "25fd", "25fe"}
+    | {"26aa", "26ab"}
 )
 """Drawn in one style like another concept."""
 _SHARES = (("train", 0.70), ("test", 0.85), ("judge", 1.0))

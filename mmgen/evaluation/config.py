@@ -8,6 +8,7 @@ from mmgen.errors import ConfigError, unknown
 
 TASKS = {
     "captioned": "mmgen.evaluation.captioned",
+    "captions": "mmgen.evaluation.captions",
     "samples": "mmgen.evaluation.samples",
     "latent": "mmgen.evaluation.latent",
     "transcripts": "mmgen.evaluation.transcripts",

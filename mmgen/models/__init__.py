@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # recipes import configs from below this package: they must n
 
 MODELS = {
     "anyto": "mmgen.models.anyto.model:AnyTo",
+    "showtell": "mmgen.models.showtell.model:ShowTell",
+    "tokens": "mmgen.models.tokens.model:Tokens",
     "gan": "mmgen.models.gan.model:GAN",
     "vae": "mmgen.models.vae.model:VAE",
     "listener": "mmgen.models.listener.model:Listener",

@@ -14,6 +14,8 @@ RECIPES = {
     "emoji": "mmgen.recipes.emoji:emoji",
     "listen": "mmgen.recipes.listen:listen",
     "speak": "mmgen.recipes.speak:speak",
+    "emoji-tokens": "mmgen.recipes.emoji_tokens:emoji_tokens",
+    "show-and-tell": "mmgen.recipes.show_and_tell:show_and_tell",
     "gan": "mmgen.recipes.gan:gan",
     "gan-wasserstein": "mmgen.recipes.gan:gan_wasserstein",
     "dcgan": "mmgen.recipes.gan:dcgan",

@@ -20,7 +20,7 @@ def cyclegan(size: str = "default") -> Recipe:
         data=DataConfig(name="styles"),
         model=CycleGANConfig(),
         training=TrainingConfig(
-            steps=250 if size == "small" else 2000,
+            steps=400 if size == "small" else 1500,
             lr=1e-3,
             beta1=0.5,
             beta2=0.99,

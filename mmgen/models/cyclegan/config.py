@@ -18,7 +18,7 @@ class CycleGANConfig:
     """`style` of the other side."""
     image_px: int = 32
     """Side of the pictures; a multiple of 4."""
-    width: int = 24
+    width: int = 16
     """Channels of the painters at full size."""
     blocks: int = 3
     """Residual blocks of a painter at a quarter of the size."""

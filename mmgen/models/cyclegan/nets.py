@@ -44,7 +44,8 @@ class Painter(nn.Module):
         self.up1 = nn.Conv2d(middle + width, width, 3, padding=1)
         self.leave = nn.Conv2d(width, 3, 3, padding=1)
         self.norms = nn.ModuleList([nn.GroupNorm(8, size) for size in (width, middle, middle, width)])
-        nn.init.zeros_(self.leave.weight)
+        for parameter in self.leave.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x_B3SS: Tensor) -> Tensor:
         """Pictures of the same shape, not clamped."""

@@ -1,0 +1,1 @@
+"""A Transformer over discrete tokens: captions from pictures, and pictures from captions."""
