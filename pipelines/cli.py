@@ -7,7 +7,6 @@ Exit codes: 0 ok, 2 usage, 10 configuration, 20 data refused, 30 gate kept the c
 from __future__ import annotations
 
 import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from mmgen.errors import ConfigError, MmgenError
 from pipelines.cli_data import data
 from pipelines.cli_generate import generate
 from pipelines.cli_models import compare, history, lineage, promote, rollback
+from pipelines.cli_systems import recipes, systems
 from pipelines.options import (
     Group,
     answer,
@@ -171,25 +171,6 @@ def evaluate(
         write_flat(opened, metrics)
 
 
-@cli.command()
-@json_option
-def recipes(as_json: bool) -> None:
-    """List the recipes, with cost and expected scores.
-
-    \b
-    mmgen recipes
-    """
-    from mmgen.recipes import NAMES
-    from mmgen.recipes import about as what
-
-    found = {name: what(name) for name in NAMES}
-    if as_json:
-        answer(found)
-        return
-    for name, about in found.items():
-        click.echo(f"{name}\n{textwrap.indent(about, '    ')}")
-
-
 @cli.command("compile")
 @click.option("--check", is_flag=True, help="Only compare with the committed file; exit code 10 when it differs.")
 def compile_(check: bool) -> None:
@@ -249,7 +230,7 @@ def doctor(root: Path, data_root: Path, as_json: bool) -> None:
         sys.exit(ConfigError.exit_code)
 
 
-for verb in (data, generate, compare, promote, rollback, history, lineage):
+for verb in (recipes, systems, data, generate, compare, promote, rollback, history, lineage):
     cli.add_command(verb)
 
 

@@ -1,0 +1,60 @@
+"""Verbs on all recipes: list them, and run them all."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import click
+
+from pipelines.options import answer, data_option, json_option, root_option
+
+
+@click.command()
+@json_option
+def recipes(as_json: bool) -> None:
+    """List the recipes, with what they cost and the scores that they reached.
+
+    \b
+    mmgen recipes
+    """
+    from mmgen.files import read_json
+    from mmgen.recipes import NAMES, about
+    from pipelines.systems import MEASURED
+
+    measured = read_json(MEASURED) if MEASURED.is_file() else {}
+    found = {name: {"about": about(name), "measured": measured.get(name, {})} for name in NAMES}
+    if as_json:
+        answer(found)
+        return
+    for name, entry in found.items():
+        click.echo(f"{name}\n{textwrap.indent(str(entry['about']), '    ')}")
+        for size, run in entry["measured"].items():
+            scores = ", ".join(f"{metric} {score['value']:.3f}" for metric, score in list(run["scores"].items())[:3])
+            click.echo(
+                f"    {size}: {run['minutes']:.1f} minutes, {run['parameters'] / 1e6:.1f} M parameters; {scores}"
+            )
+        click.echo()
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--size", type=click.Choice(["small", "default"]), default="small", show_default=True)
+@root_option
+@data_option
+def systems(names: tuple[str, ...], size: str, root: Path, data_root: Path) -> None:
+    """Run recipes one after the other and write docs/systems.md.
+
+    NAMES are recipes; all of them, when none is named. Data sets that are missing are built, those from npm and Debian
+    too.
+
+    \b
+    mmgen systems gan vae
+    """
+    from mmgen.recipes import NAMES, get
+    from pipelines.systems import PAGE, measure
+
+    for name in names:
+        get(name)
+    measure(names or NAMES, size, root, data_root)
+    click.echo(PAGE)
