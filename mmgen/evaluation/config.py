@@ -13,6 +13,7 @@ TASKS = {
     "latent": "mmgen.evaluation.latent",
     "transcripts": "mmgen.evaluation.transcripts",
     "speech": "mmgen.evaluation.speech",
+    "tunes": "mmgen.evaluation.tunes",
     "transfer": "mmgen.evaluation.transfer",
 }
 """What can be asked of a model -> the module whose `evaluate(subject)` asks it. To add one, add its line."""

@@ -17,6 +17,7 @@ MODELS = {
     "anyto": "mmgen.models.anyto.model:AnyTo",
     "showtell": "mmgen.models.showtell.model:ShowTell",
     "tokens": "mmgen.models.tokens.model:Tokens",
+    "melody": "mmgen.models.melody.model:Melody",
     "gan": "mmgen.models.gan.model:GAN",
     "vae": "mmgen.models.vae.model:VAE",
     "listener": "mmgen.models.listener.model:Listener",

@@ -20,7 +20,7 @@ MODES = ["1", "L", "LA", "I;16", "P", "PA", "RGB", "RGBA", "CMYK"]
 """Pillow's modes that `mmgen.modalities.image` turns into RGB."""
 SIDE = (8, 4096)
 """Smallest and largest width and height in pixels."""
-CHARACTERS = (1, 280)
+CHARACTERS = (1, 400)
 FLAT = 0.5
 """Pictures whose values spread less than this (standard deviation, 0 to 127) show nothing."""
 LENGTHS = {"sound": (0.05, 60.0, "seconds"), "video": (2, 500, "frames"), "music": (20, 65536, "bytes")}

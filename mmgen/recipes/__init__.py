@@ -16,6 +16,7 @@ RECIPES = {
     "speak": "mmgen.recipes.speak:speak",
     "emoji-tokens": "mmgen.recipes.emoji_tokens:emoji_tokens",
     "show-and-tell": "mmgen.recipes.show_and_tell:show_and_tell",
+    "tunes": "mmgen.recipes.tunes:tunes",
     "gan": "mmgen.recipes.gan:gan",
     "gan-wasserstein": "mmgen.recipes.gan:gan_wasserstein",
     "dcgan": "mmgen.recipes.gan:dcgan",

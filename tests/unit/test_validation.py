@@ -125,7 +125,7 @@ CHANGES: dict[str, tuple[str, Callable[[Splits], None]]] = {
     "a txt part that says something else": ("text_agrees", lambda s: put(s, 0, txt=b"something else")),
     "a missing caption": ("caption_present_en", lambda s: caption(s, 0, None)),
     "captions that are no object": ("caption_present_en", lambda s: tell(s, 0, captions=["red heart"])),
-    "a caption of 300 characters": ("caption_length_en", lambda s: caption(s, 0, "very " * 59 + "big")),
+    "a caption of 450 characters": ("caption_length_en", lambda s: caption(s, 0, "very " * 89 + "big")),
     "a caption with a terminal escape": ("text_readable", lambda s: caption(s, 0, "red \x1b[31mheart")),
     "a caption that reverses its letters": ("text_readable", lambda s: caption(s, 0, "red \u202etraeh")),
     "half a surrogate pair in the json part": (

@@ -1,0 +1,1 @@
+"""Tunes in ABC, character by character, for an asked kind, key and metre."""
