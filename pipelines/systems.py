@@ -17,6 +17,7 @@ from typing import Any
 from mmgen import recipes
 from mmgen.files import read_json, write_bytes, write_json
 from mmgen.ops.keys import CODE
+from mmgen.ops.outputs import headline_words
 from mmgen.ops.stages import Run, open_run
 
 MEASURED = CODE / "mmgen" / "recipes" / "measured.json"
@@ -107,7 +108,6 @@ def _entries(found: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
 
 def _entry(run: Run, summary: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     training = read_json(run.folder("train") / "training.json")
-    headline = read_json(run.folder("evaluate") / "examples.json")["headline"]
     fresh = all(stage["state"] == "ran" for stage in summary["stages"].values())
     took = sum(stage["seconds"] for stage in summary["stages"].values()) / 60
     return {
@@ -117,11 +117,7 @@ def _entry(run: Run, summary: dict[str, Any], before: dict[str, Any]) -> dict[st
         "parameters": training["parameters"],
         "verdict": summary["gate"]["decision"],
         "machine": f"{_processor()}, {training['cpu_seconds']:.0f} CPU-seconds of training",
-        "scores": {
-            name: {**summary["metrics"][name], "what": what}
-            for name, what in list(headline.items())[:SCORES]
-            if name in summary["metrics"]
-        },
+        "scores": {name: {**summary["metrics"][name], "what": what} for name, what in headline_words(run)[:SCORES]},
     }
 
 

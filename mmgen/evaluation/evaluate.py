@@ -50,7 +50,11 @@ def evaluate(
     write_json(out / "scores.json", findings.scores)
     write_json(out / "prompts.json", findings.prompts)
     sections = [_keep(section, out) for section in findings.sections]
-    shown = {"headline": findings.headline, "pairs": [list(pair) for pair in model.pairs()], "sections": sections}
+    shown = {
+        "headline": [[name, what] for name, what in findings.headline.items() if name in metrics],  # their order counts
+        "pairs": [list(pair) for pair in model.pairs()],
+        "sections": sections,
+    }
     write_json(out / "examples.json", shown)
 
 

@@ -56,10 +56,10 @@ def write_report(recipe: Recipe, dataset: Path, folders: dict[str, Path], out: P
     write_bytes(out / "report.html", page(f"{recipe.name} {facts['run_key']}", body).encode())
 
 
-def _head(verdict: dict[str, Any], metrics: dict[str, Any], headline: dict[str, str], training: dict[str, Any]) -> str:
+def _head(verdict: dict[str, Any], metrics: dict[str, Any], headline: list[list[str]], training: dict[str, Any]) -> str:
     cells = [
         (verdict["decision"], "verdict of the gate", " class=said"),
-        *((f"{metrics[name]['value']:.3g}", what, "") for name, what in list(headline.items())[:HEAD]),
+        *((f"{metrics[name]['value']:.3g}", what, "") for name, what in headline[:HEAD]),
         (f"{training['seconds'] / 60:.1f} min", f"training, {training['parameters'] / 1e6:.1f} M parameters", ""),
     ]
     inner = "".join(

@@ -51,8 +51,12 @@ def scores(run: Run) -> dict[str, dict[str, float]]:
 def headline(run: Run) -> dict[str, float]:
     """The scores shown first, in the order of the evaluation's task."""
     found = scores(run)
-    first = read_json(run.folder("evaluate") / "examples.json")["headline"]
-    return {name: found[name]["value"] for name in list(first)[:SHOWN]}
+    return {name: found[name]["value"] for name, _ in headline_words(run)[:SHOWN]}
+
+
+def headline_words(run: Run) -> list[tuple[str, str]]:
+    """Scores to show first, each with a few words."""
+    return [(name, what) for name, what in read_json(run.folder("evaluate") / "examples.json")["headline"]]
 
 
 def first_pair(run: Run) -> tuple[list[str], str, str]:
