@@ -30,7 +30,8 @@ tr:last-child td { border-bottom: 0 } td.n, th.n { text-align: right; font-varia
 .tiles div { font-size: 12.5px; line-height: 1.35; overflow-wrap: anywhere }
 .tiles img { width: 70px; height: 70px; border: 1px solid var(--line); border-radius: 5px; background: #fff }
 .tiles.wide { grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)) }
-.wide img { width: 100%; height: auto; image-rendering: auto } .wide audio { width: 100%; height: 32px }
+.tiles.three { grid-template-columns: repeat(auto-fill, minmax(228px, 1fr)) }
+.wide img { width: 100%; height: auto } .sound img { height: 110px } .wide audio { width: 100%; height: 32px }
 .wide figure { margin-bottom: 6px } pre { white-space: pre-wrap; font-size: 11px } q { font-size: 14px }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 16px }
 .two .card + .card { margin-top: 0 }

@@ -30,7 +30,7 @@ def recipes(as_json: bool) -> None:
     for name, entry in found.items():
         click.echo(f"{name}\n{textwrap.indent(str(entry['about']), '    ')}")
         for size, run in entry["measured"].items():
-            scores = ", ".join(f"{metric} {score['value']:.3f}" for metric, score in list(run["scores"].items())[:3])
+            scores = ", ".join(f"{score['name']} {score['value']:.3f}" for score in run["scores"][:3])
             click.echo(
                 f"    {size}: {run['minutes']:.1f} minutes, {run['parameters'] / 1e6:.1f} M parameters; {scores}"
             )

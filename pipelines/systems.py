@@ -74,10 +74,10 @@ def page(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, size, entry in _entries(found):
-        first = next(iter(entry["scores"].items()))
+        first = entry["scores"][0]
         lines.append(
             f"| [{name}](#{name}) | {size} | {entry['minutes']:.1f} | {entry['training_seconds']:.0f} | "
-            f"{entry['parameters'] / 1e6:.2f} M | {entry['verdict']} | `{first[0]}` {_score(first[1])} |"
+            f"{entry['parameters'] / 1e6:.2f} M | {entry['verdict']} | `{first['name']}` {_score(first)} |"
         )
     for name in dict.fromkeys(name for name, _, _ in _entries(found)):
         lines += ["", f"## {name}", "", recipes.about(name).split("\n\n")[0].replace("\n", " "), ""]
@@ -91,8 +91,8 @@ def page(found: dict[str, Any]) -> str:
                 "|---|---|---|---|",
             ]
             lines += [
-                f"| `{metric}` | {_score(score)} | {score['n']:,} | {score['what']} |"
-                for metric, score in entry["scores"].items()
+                f"| `{score['name']}` | {_score(score)} | {score['n']:,} | {score['what']} |"
+                for score in entry["scores"]
             ]
             lines.append("")
             lines += [
@@ -117,7 +117,10 @@ def _entry(run: Run, summary: dict[str, Any], before: dict[str, Any]) -> dict[st
         "parameters": training["parameters"],
         "verdict": summary["gate"]["decision"],
         "machine": f"{_processor()}, {training['cpu_seconds']:.0f} CPU-seconds of training",
-        "scores": {name: {**summary["metrics"][name], "what": what} for name, what in headline_words(run)[:SCORES]},
+        # A list, since their order counts.
+        "scores": [
+            {"name": name, "what": what, **summary["metrics"][name]} for name, what in headline_words(run)[:SCORES]
+        ],
     }
 
 
@@ -145,5 +148,5 @@ def _pictures(name: str, size: str) -> list[Path]:
     return sorted(PICTURES.glob(f"{name}-{size}-[0-9]-*.webp"))
 
 
-def _score(score: dict[str, float]) -> str:
+def _score(score: dict[str, Any]) -> str:
     return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"

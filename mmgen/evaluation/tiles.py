@@ -21,8 +21,10 @@ def section(found: dict[str, Any], folder: Path) -> str:
     if not found["tiles"]:
         return f"{head}<div class=card>{picture((folder / found['sheet']).read_bytes(), found['title'])}</div>"
     wide = any(item["kind"] in ("sound", "music") for tile in found["tiles"] for item in tile["media"])
+    most = max(len(tile["media"]) for tile in found["tiles"])
+    size = " wide" if wide else " three" if most > 2 else ""
     tiles = "".join(_tile(tile, folder) for tile in found["tiles"])
-    return f"{head}<div class='card tiles{' wide' if wide else ''}'>{tiles}</div>"
+    return f"{head}<div class='card tiles{size}'>{tiles}</div>"
 
 
 def _tile(tile: dict[str, Any], folder: Path) -> str:
@@ -48,7 +50,7 @@ def _thing(item: dict[str, str], folder: Path) -> str:
     shown = picture(image.encode(drawn, "WEBP"), label, "image/webp")
     player = _player(content if kind == "sound" else (folder / item["sound"]).read_bytes())
     notes = f"<details><summary>ABC</summary><pre>{safe(content.decode())}</pre></details>" if kind == "music" else ""
-    return f"<figure><figcaption>{safe(label)}</figcaption>{shown}{player}{notes}</figure>"
+    return f"<figure class={kind}><figcaption>{safe(label)}</figcaption>{shown}{player}{notes}</figure>"
 
 
 def _player(wav: bytes) -> str:
