@@ -4,35 +4,51 @@ The `test` split has every concept in both styles, which the model never saw: a 
 judge's features, no other drawing of the wanted style is nearer to it than its true counterpart. Everything is also
 measured for copying the input, which needs no model. `image.inverted` counts pictures that came out with dark and light
 exchanged, a known failure of unpaired training.
+
+Two distances compare a painted picture with its counterpart. `image.l1` asks for each pixel, so an outline beside the
+true one costs twice, and no outline costs once: `image.l1_ratio_others` says how far that goes, with real drawings of
+other concepts in place of painted ones. Where it is above 1, the difference in pixels favours the wrong style.
+`image.distance` compares layers of the judge instead, as LPIPS does (Zhang et al. 2018, arXiv:1801.03924, eq. 1), but
+in our judge and with every channel at weight 1: it is to be compared at one judge only.
+
+Shapes here: N pictures, F features.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import nn
 
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.evaluation.statistics import kernel_distance_interval
 from mmgen.evaluation.task import Findings, Metric, Section, Subject
-from mmgen.evaluation.views_judge import Judge, load_judge
+from mmgen.evaluation.views_judge import IMAGE_PX, Judge, load_judge
 from mmgen.examples import Example, spread
-from mmgen.modalities.image import Picture
+from mmgen.modalities.image import Picture, resize, to_tensor
 
 HEADLINE = {
-    "image.l1_ratio": "distance to the true drawing, as a share of the copy's",
+    "image.l1_ratio": "difference in pixels from the true drawing, as a share of the copy's",
+    "image.distance_ratio": "distance to the true drawing in the judge's layers, as a share of the copy's",
     "image.r1": "true drawing nearest of all",
-    "image.kid": "kernel distance to the style",
     "image.r1_copy": "the same for a copy of the input",
+    "image.kid": "kernel distance to the style",
     "image.kid_copy": "kernel distance of copies to the style",
-    "image.l1": "mean absolute difference from the true drawing",
-    "image.l1_copy": "the same for a copy of the input",
-    "image.l1_ratio_back": "the other way: distance as a share of the copy's",
-    "image.r1_back": "the other way: true drawing nearest of all",
+    "image.l1_ratio_others": "difference in pixels, real drawings of other concepts: right style as a share of wrong",
+    "image.r1_gain": "true drawing nearest of all: painted less copied",
+    "image.l1_ratio_back": "the other way: difference in pixels as a share of the copy's",
+    "image.distance_ratio_back": "the other way: distance as a share of the copy's",
+    "image.r1_gain_back": "the other way: painted less copied",
+    "image.kid_back": "the other way: kernel distance to the style",
     "image.inverted": "pictures with light and dark exchanged",
     "cycle.l1": "mean absolute difference there and back",
     "judge.accuracy": "real pictures that the judge tells apart",
 }
 HALVES = 50
+OTHERS = 8
+"""Other concepts that each drawing is compared with."""
 SHOWN = 24
 
 
@@ -56,7 +72,7 @@ def evaluate(subject: Subject) -> Findings:
         scores |= {f"{name}{suffix}": values for name, values in one_way.items()}
         scores[f"cycle.l1{suffix}"] = _l1(again, given).tolist()
         metrics |= {f"{name}{suffix}": metric for name, metric in of_sets.items()}
-        sections.append(_section(sides[own], own, other, given, made, wanted))
+        sections.append(_section(sides[own], own, other, given, made, again, wanted))
         subject.progress.update(number + 1)
     subject.progress.done()
     keys = {f"{style}": side.keys for style, side in sides.items()}
@@ -82,12 +98,18 @@ def _one_way(
         ranks = (nearness_NN > nearness_NN.diagonal()[:, None]).sum(1)
         scores |= {f"image.r{k}{suffix}": (ranks < k).astype(float).tolist() for k in (1, 5)}
         scores[f"image.l1{suffix}"] = _l1(pictures, wanted).tolist()
+        scores[f"image.distance{suffix}"] = _distance(judge, pictures, wanted).tolist()
         scale = real_NF.shape[1] ** 0.5
         features = (scale * drawn_NF.double().numpy(), scale * real_NF.double().numpy())
         value, low, high = kernel_distance_interval(*features, rng, HALVES)
         metrics[f"image.kid{suffix}"] = {"value": value, "low": low, "high": high, "n": n}
     scores["image.inverted"] = [float(_correlation(a, b) < 0) for a, b in zip(given, made, strict=True)]
-    metrics["image.l1_ratio"] = _ratio(np.array(scores["image.l1"]), np.array(scores["image.l1_copy"]), rng)
+    for name in ("l1", "distance"):
+        metrics[f"image.{name}_ratio"] = _ratio(scores[f"image.{name}"], scores[f"image.{name}_copy"], rng)
+    metrics["image.l1_ratio_others"] = _ratio(_l1_of_others(wanted, wanted), _l1_of_others(given, wanted), rng)
+    # Paired: the interval of the difference is narrower than those of the two shares suggest.
+    painted_right, copied_right = scores["image.r1"], scores["image.r1_copy"]
+    scores["image.r1_gain"] = [painted - copied for painted, copied in zip(painted_right, copied_right, strict=True)]
     return scores, metrics
 
 
@@ -98,11 +120,32 @@ def _l1(pictures: list[Picture], wanted: list[Picture]) -> NDArray[np.float64]:
     return each
 
 
-def _ratio(above: NDArray[np.float64], below: NDArray[np.float64], rng: np.random.Generator) -> Metric:
+def _l1_of_others(pictures: list[Picture], wanted: list[Picture]) -> list[float]:
+    """Mean of `_l1` over pictures of `OTHERS` other concepts, spread evenly over the list."""
+    n = len(wanted)
+    shifts = {max(1, n * place // (OTHERS + 1)) for place in range(1, OTHERS + 1)}
+    return [float(one) for one in np.mean([_l1(pictures[s:] + pictures[:s], wanted) for s in sorted(shifts)], axis=0)]
+
+
+@torch.no_grad()
+def _distance(judge: Judge, pictures: list[Picture], wanted: list[Picture]) -> NDArray[np.float64]:
+    """Distance (N,) in the judge's layers: squared difference of directions, mean over places, sum over layers."""
+    first, second = (to_tensor([resize(picture, IMAGE_PX) for picture in side]) for side in (pictures, wanted))
+    total_N = np.zeros(len(pictures))
+    for layer in judge.layers:
+        first, second = layer(first), layer(second)
+        if isinstance(layer, nn.SiLU):
+            difference = F.normalize(first, dim=1) - F.normalize(second, dim=1)
+            total_N += difference.square().sum(1).mean((1, 2)).double().numpy()
+    return total_N
+
+
+def _ratio(above: list[float], below: list[float], rng: np.random.Generator) -> Metric:
     """Ratio of two means over the same prompts, with a bootstrap interval."""
+    over_N, under_N = np.array(above), np.array(below)
     rows = rng.integers(0, len(above), (1000, len(above)))
-    low, high = np.quantile(above[rows].mean(1) / below[rows].mean(1), [0.025, 0.975])
-    return {"value": float(above.mean() / below.mean()), "low": float(low), "high": float(high), "n": len(above)}
+    low, high = np.quantile(over_N[rows].mean(1) / under_N[rows].mean(1), [0.025, 0.975])
+    return {"value": float(over_N.mean() / under_N.mean()), "low": float(low), "high": float(high), "n": len(above)}
 
 
 def _correlation(a: Picture, b: Picture) -> float:
@@ -112,11 +155,23 @@ def _correlation(a: Picture, b: Picture) -> float:
 
 
 def _section(
-    side: Corpus, own: str, other: str, given: list[Picture], made: list[Picture], wanted: list[Picture]
+    side: Corpus,
+    own: str,
+    other: str,
+    given: list[Picture],
+    made: list[Picture],
+    again: list[Picture],
+    wanted: list[Picture],
 ) -> Section:
     tiles = [
-        Example(side.concepts[row], {"given": given[row], "painted": made[row], "true": wanted[row]})
+        Example(
+            side.concepts[row],
+            {"given": given[row], "painted": made[row], "back": again[row], "true": wanted[row]},
+        )
         for row in spread(len(given), SHOWN)
     ]
-    about = f"Concepts that the model never saw: given in {own}, painted in {other}, and the true {other} drawing."
+    about = (
+        f"Concepts that the model never saw: given in {own}, painted in {other}, painted back, and the true {other} "
+        "drawing."
+    )
     return Section(f"to_{other}".replace("-", "_"), f"From {own} to {other}", about, tiles)

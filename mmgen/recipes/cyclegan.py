@@ -29,6 +29,7 @@ def cyclegan(size: str = "default") -> Recipe:
             clip=100.0,
             ema=0.99 if size == "small" else 0.995,
             sample_every=250,
+            threads=1,
         ),
         evaluation=EvaluationConfig(task="transfer"),
     )

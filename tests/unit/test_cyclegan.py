@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import torch
 
 from mmgen import models
 from mmgen.data import styles as source
-from mmgen.data.build import build
 from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
+from mmgen.data.dataset import load
 from mmgen.data.order import generator
+from mmgen.data.packages import fetch
 from mmgen.errors import ConfigError, DataError
 from mmgen.evaluation import transfer, views_judge
 from mmgen.evaluation.task import Subject
@@ -52,10 +54,13 @@ def test_no_training_drawing_has_its_counterpart_in_the_other_half(styles: Path)
     assert set(test.variants()) == {len(source.STYLES)}
 
 
-def test_a_second_build_has_the_same_bytes(styles: Path, tmp_path: Path) -> None:
-    again = build("styles", tmp_path)
+def test_a_drawing_is_rendered_to_the_same_bytes_again(styles: Path) -> None:
+    dataset = load(styles)
+    built = {(split, sample.key): sample.parts for split in dataset.card.splits for sample in dataset.split(split)}
 
-    assert all((again / path.name).read_bytes() == path.read_bytes() for path in styles.iterdir())
+    again = list(itertools.islice(source.samples({name: fetch(name) for name in source.PACKAGES}), 120))
+
+    assert all(built[split, sample.key] == sample.parts for split, sample in again)
 
 
 def test_an_untrained_painter_copies(model: CycleGAN, few: Corpus) -> None:
@@ -130,8 +135,30 @@ def test_the_true_counterpart_scores_full_marks_and_a_copy_what_a_copy_scores(st
 
     assert np.mean(perfect.scores["image.r1"]) > 0.97  # two drawings can be alike
     assert np.mean(perfect.scores["image.l1"]) == 0
-    assert perfect.metrics["image.l1_ratio"]["value"] == 0
+    assert perfect.metrics["image.l1_ratio"]["value"] == perfect.metrics["image.distance_ratio"]["value"] == 0
     assert copy.scores["image.l1"] == copy.scores["image.l1_copy"]
-    assert copy.metrics["image.l1_ratio"]["value"] == 1
+    assert copy.metrics["image.l1_ratio"]["value"] == copy.metrics["image.distance_ratio"]["value"] == 1
+    assert np.mean(perfect.scores["image.r1_gain"]) > 0.3
+    assert not any(copy.scores["image.r1_gain"])
+    assert set(transfer.HEADLINE) <= perfect.scores.keys() | perfect.metrics.keys()
     assert np.mean(copy.scores["cycle.l1"]) == 0
     assert perfect.metrics["image.kid"]["value"] < copy.metrics["image.kid"]["value"]
+
+
+def test_the_difference_in_pixels_of_other_concepts_leaves_out_the_own_one() -> None:
+    white, grey, black = (np.full((16, 16, 3), value, dtype=np.uint8) for value in (255, 128, 0))
+
+    right, wrong = (transfer._l1_of_others([picture] * 9, [white] * 9) for picture in (white, black))
+    mixed = transfer._l1_of_others([grey] + [white] * 8, [white] * 9)
+
+    assert right == [0.0] * 9
+    assert wrong == [1.0] * 9
+    assert mixed[0] == 0
+    assert min(mixed[1:]) > 0
+
+
+def test_a_picture_with_light_and_dark_exchanged_correlates_negatively(styles: Path) -> None:
+    drawing = load_corpus(styles, "test").images(16)[0]
+
+    assert transfer._correlation(drawing, 255 - drawing) < -0.99
+    assert transfer._correlation(drawing, drawing) > 0.99
