@@ -75,6 +75,12 @@ def tunes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def spoken_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole spoken digits data set (Linux on x86-64). Read it, never write to it."""
+    return build("spoken_digits", tmp_path_factory.mktemp("spoken"))
+
+
+@pytest.fixture(scope="session")
 def tiny_emoji(emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 real samples of each split of the emoji data set, in shards of 25. Copy it before you change it."""
     folder = tmp_path_factory.mktemp("tiny") / "emoji"

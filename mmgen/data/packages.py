@@ -58,6 +58,12 @@ PACKAGES = {
             "music21-10.5.1-py3-none-any.whl",
         ),
         Package(
+            "espeakng-loader",
+            "0.2.4",
+            "08721baf27d13d461f6be6eed9a65277e70d68234ff484fd8b9897b222cdcb6d",
+            "espeakng_loader-0.2.4-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+        ),
+        Package(
             "asterisk-core-sounds-en-g722",
             "1.6.1-1",
             "38c5261820b406dcb0ecb37675720da2b0864850690690352ca52707eb623806",

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
 from mmgen.evaluation.bootstrap import mean_interval
+from mmgen.evaluation.config import JudgeConfig
 from mmgen.evaluation.views_judge import altered
 from mmgen.files import read_json, sha256_file, write_json
 from mmgen.modalities.image import Picture, resize, to_tensor
@@ -92,15 +93,36 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
     config = recipe.judge
     torch.set_num_threads(recipe.training.threads)
     own, held_out = load_corpus(dataset, "judge"), load_corpus(dataset, "test")
-    names = sorted(set(classes_of(own)))
-    with seeded(generator(config.seed, "class judge")):
-        judge = ClassJudge(names, config.width, config.features)
-    x_N3SS = to_tensor(own.images(IMAGE_PX))
-    label_N = torch.tensor([names.index(name) for name in classes_of(own)])
+    judge = learned(own.images(IMAGE_PX), classes_of(own), config, "class judge", progress)
+    asked = held_out.take(range(len(held_out))[: config.probes])
+    hits = right(judge, asked.images(IMAGE_PX), classes_of(asked))
+    value, low, high, n = mean_interval(hits, np.random.default_rng(config.seed))
+    save_tensors(out / "judge.safetensors", judge.state_dict())
+    card = {
+        "accuracy": {"value": value, "low": low, "high": high, "n": n},
+        "measure": "real pictures that neither judge nor generator learned from, named right",
+        "trained_on": len(own),
+        "classes": list(judge.classes),
+        "config": {"width": config.width, "features": config.features, "steps": config.steps, "batch": config.batch},
+        "image_px": IMAGE_PX,
+        "id": sha256_file(out / "judge.safetensors")[:16],
+    }
+    write_json(out / "judge.json", card)
+
+
+def learned(
+    pictures: Sequence[Picture], names: Sequence[str], config: JudgeConfig, stream: str, progress: Progress
+) -> ClassJudge:
+    """A judge that has learned pictures of `IMAGE_PX` and their classes; `stream` keeps its random draws apart."""
+    classes = sorted(set(names))
+    with seeded(generator(config.seed, stream)):
+        judge = ClassJudge(classes, config.width, config.features)
+    x_N3SS = to_tensor(pictures)
+    label_N = torch.tensor([classes.index(name) for name in names])
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.05, fused=True)
     progress.start("judge", config.steps, "steps")
     for step in range(config.steps):
-        rng = generator(config.seed, "class judge", step)
+        rng = generator(config.seed, stream, step)
         rows_B = torch.randperm(len(x_N3SS), generator=rng)[: config.batch]
         loss = F.cross_entropy(judge(altered(x_N3SS[rows_B], rng)), label_N[rows_B], label_smoothing=0.05)
         for group in optimiser.param_groups:
@@ -110,22 +132,12 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
         optimiser.step()
         progress.update(step + 1, loss=loss.item())
     progress.done()
-    judge.eval()
-    asked = held_out.take(range(len(held_out))[: config.probes])
-    said = judge.names(asked.images(IMAGE_PX))
-    hits = [float(name == right) for name, right in zip(said, classes_of(asked), strict=True)]
-    value, low, high, n = mean_interval(hits, np.random.default_rng(config.seed))
-    save_tensors(out / "judge.safetensors", judge.state_dict())
-    card = {
-        "accuracy": {"value": value, "low": low, "high": high, "n": n},
-        "measure": "real pictures that neither judge nor generator learned from, named right",
-        "trained_on": len(own),
-        "classes": names,
-        "config": {"width": config.width, "features": config.features, "steps": config.steps, "batch": config.batch},
-        "image_px": IMAGE_PX,
-        "id": sha256_file(out / "judge.safetensors")[:16],
-    }
-    write_json(out / "judge.json", card)
+    return judge.eval()
+
+
+def right(judge: ClassJudge, pictures: Sequence[Picture], names: Sequence[str]) -> list[float]:
+    """1 for each picture that the judge calls by its name, else 0."""
+    return [float(said == name) for said, name in zip(judge.names(pictures), names, strict=True)]
 
 
 def load_class_judge(folder: Path) -> ClassJudge:

@@ -15,12 +15,14 @@ TASKS = {
     "speech": "mmgen.evaluation.speech",
     "tunes": "mmgen.evaluation.tunes",
     "transfer": "mmgen.evaluation.transfer",
+    "coherence": "mmgen.evaluation.coherence",
 }
 """What can be asked of a model -> the module whose `evaluate(subject)` asks it. To add one, add its line."""
 
 JUDGES = {
     "views": "mmgen.evaluation.views_judge",
     "classes": "mmgen.evaluation.class_judge",
+    "concepts": "mmgen.evaluation.concept_judge",
     "hearing": "mmgen.evaluation.hearing_judge",
     "none": "mmgen.evaluation.no_judge",
 }

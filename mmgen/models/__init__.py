@@ -20,6 +20,7 @@ MODELS = {
     "melody": "mmgen.models.melody.model:Melody",
     "gan": "mmgen.models.gan.model:GAN",
     "vae": "mmgen.models.vae.model:VAE",
+    "fusion": "mmgen.models.fusion.model:Fusion",
     "listener": "mmgen.models.listener.model:Listener",
     "speaker": "mmgen.models.speaker.model:Speaker",
     "cyclegan": "mmgen.models.cyclegan.model:CycleGAN",

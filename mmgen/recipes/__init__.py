@@ -24,6 +24,7 @@ RECIPES = {
     "vae": "mmgen.recipes.vae:vae",
     "beta-vae": "mmgen.recipes.vae:beta_vae",
     "conditional-vae": "mmgen.recipes.vae:conditional_vae",
+    "fusion": "mmgen.recipes.fusion:fusion",
 }
 """Name -> its function, the default first. Each module is imported only when its recipe is asked for."""
 

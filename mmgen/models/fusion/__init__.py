@@ -1,0 +1,1 @@
+"""Fusion: several modalities through one latent space."""
