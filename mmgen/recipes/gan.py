@@ -54,7 +54,7 @@ def dcgan(size: str = "default") -> Recipe:
 
     Sources: Radford et al. 2015, arXiv:1511.06434; Mirza and Osindero 2014, arXiv:1411.1784.
     """
-    training = _training(1200 if size == "small" else 5000)
+    training = _training(800 if size == "small" else 5000)
     model = GANConfig(net="conv", classes=True, penalty=1.0, width=16)
     return Recipe(
         name="dcgan", size=size, data=_DIGITS, model=model, training=training, judge=_JUDGE, evaluation=_EVALUATION
