@@ -81,6 +81,12 @@ def spoken_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole data set of moving things. Read it, never write to it."""
+    return build("moving", tmp_path_factory.mktemp("moving"))
+
+
+@pytest.fixture(scope="session")
 def tiny_emoji(emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 real samples of each split of the emoji data set, in shards of 25. Copy it before you change it."""
     folder = tmp_path_factory.mktemp("tiny") / "emoji"

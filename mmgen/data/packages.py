@@ -58,6 +58,36 @@ PACKAGES = {
             "music21-10.5.1-py3-none-any.whl",
         ),
         Package(
+            "dask",
+            "2026.8.0",
+            "ccc0c83a189b0398602435189771d28dad7b5773b6089bb8dce14ae732dd782c",
+            "dask-2026.8.0-py3-none-any.whl",
+        ),
+        Package(
+            "networkx",
+            "3.6.1",
+            "d47fbf302e7d9cbbb9e2555a0d267983d2aa476bac30e90dfbe5669bd57f3762",
+            "networkx-3.6.1-py3-none-any.whl",
+        ),
+        Package(
+            "nltk",
+            "3.10.4",
+            "769ba5413f265b7d3e87cd163cc28efa01e29eeef8bb6080bc907949d9fcfb51",
+            "nltk-3.10.4-py3-none-any.whl",
+        ),
+        Package(
+            "sympy",
+            "1.14.0",
+            "e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5",
+            "sympy-1.14.0-py3-none-any.whl",
+        ),
+        Package(
+            "xarray",
+            "2026.9.0",
+            "fe349fa871628b1a0a5217af3fe1283a2862d5485156e6eda354fffb81c3bb7c",
+            "xarray-2026.9.0-py3-none-any.whl",
+        ),
+        Package(
             "espeakng-loader",
             "0.2.4",
             "08721baf27d13d461f6be6eed9a65277e70d68234ff484fd8b9897b222cdcb6d",

@@ -63,6 +63,18 @@ def difference_interval(
     return mean_interval(first - second, rng, resamples=resamples, level=level)
 
 
+def ratio_interval(above: ArrayLike, below: ArrayLike, rng: np.random.Generator, *, resamples: int = 1000) -> Interval:
+    """Mean of `above` over mean of `below`, both of shape (n,) over the same prompts, with its 95 % interval.
+
+    >>> ratio_interval([1.0, 1.0], [2.0, 2.0], np.random.default_rng(0))
+    Interval(value=0.5, low=0.5, high=0.5, n=2)
+    """
+    over, under = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    rows = rng.integers(0, len(over), (resamples, len(over)))
+    low, high = np.quantile(over[rows].mean(1) / under[rows].mean(1), [0.025, 0.975])
+    return Interval(float(over.mean() / under.mean()), float(low), float(high), len(over))
+
+
 def _means(values: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
     """Means of `resamples` resamples, shape (resamples,)."""
     means = np.empty(resamples)

@@ -16,6 +16,8 @@ TASKS = {
     "tunes": "mmgen.evaluation.tunes",
     "transfer": "mmgen.evaluation.transfer",
     "coherence": "mmgen.evaluation.coherence",
+    "rewriting": "mmgen.evaluation.rewriting",
+    "motion": "mmgen.evaluation.motion",
 }
 """What can be asked of a model -> the module whose `evaluate(subject)` asks it. To add one, add its line."""
 
@@ -23,6 +25,7 @@ JUDGES = {
     "views": "mmgen.evaluation.views_judge",
     "classes": "mmgen.evaluation.class_judge",
     "concepts": "mmgen.evaluation.concept_judge",
+    "frames": "mmgen.evaluation.frame_judge",
     "hearing": "mmgen.evaluation.hearing_judge",
     "none": "mmgen.evaluation.no_judge",
 }

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mmgen.data.corpus import Corpus, load_corpus
+from mmgen.evaluation.bootstrap import ratio_interval
 from mmgen.evaluation.statistics import kernel_distance_interval
 from mmgen.evaluation.task import Findings, Metric, Section, Subject
 from mmgen.evaluation.views_judge import IMAGE_PX, Judge, load_judge
@@ -105,8 +106,10 @@ def _one_way(
         metrics[f"image.kid{suffix}"] = {"value": value, "low": low, "high": high, "n": n}
     scores["image.inverted"] = [float(_correlation(a, b) < 0) for a, b in zip(given, made, strict=True)]
     for name in ("l1", "distance"):
-        metrics[f"image.{name}_ratio"] = _ratio(scores[f"image.{name}"], scores[f"image.{name}_copy"], rng)
-    metrics["image.l1_ratio_others"] = _ratio(_l1_of_others(wanted, wanted), _l1_of_others(given, wanted), rng)
+        above, below = scores[f"image.{name}"], scores[f"image.{name}_copy"]
+        metrics[f"image.{name}_ratio"] = ratio_interval(above, below, rng)._asdict()
+    right, wrong = _l1_of_others(wanted, wanted), _l1_of_others(given, wanted)
+    metrics["image.l1_ratio_others"] = ratio_interval(right, wrong, rng)._asdict()
     # Paired: the interval of the difference is narrower than those of the two shares suggest.
     painted_right, copied_right = scores["image.r1"], scores["image.r1_copy"]
     scores["image.r1_gain"] = [painted - copied for painted, copied in zip(painted_right, copied_right, strict=True)]
@@ -138,14 +141,6 @@ def _distance(judge: Judge, pictures: list[Picture], wanted: list[Picture]) -> N
             difference = F.normalize(first, dim=1) - F.normalize(second, dim=1)
             total_N += difference.square().sum(1).mean((1, 2)).double().numpy()
     return total_N
-
-
-def _ratio(above: list[float], below: list[float], rng: np.random.Generator) -> Metric:
-    """Ratio of two means over the same prompts, with a bootstrap interval."""
-    over_N, under_N = np.array(above), np.array(below)
-    rows = rng.integers(0, len(above), (1000, len(above)))
-    low, high = np.quantile(over_N[rows].mean(1) / under_N[rows].mean(1), [0.025, 0.975])
-    return {"value": float(over_N.mean() / under_N.mean()), "low": float(low), "high": float(high), "n": len(above)}
 
 
 def _correlation(a: Picture, b: Picture) -> float:

@@ -17,6 +17,8 @@ MODELS = {
     "anyto": "mmgen.models.anyto.model:AnyTo",
     "showtell": "mmgen.models.showtell.model:ShowTell",
     "tokens": "mmgen.models.tokens.model:Tokens",
+    "clips": "mmgen.models.clips.model:Clips",
+    "rewriter": "mmgen.models.rewriter.model:Rewriter",
     "melody": "mmgen.models.melody.model:Melody",
     "gan": "mmgen.models.gan.model:GAN",
     "vae": "mmgen.models.vae.model:VAE",

@@ -1,0 +1,1 @@
+"""Clips: short videos from words, from a picture, from their beginning."""

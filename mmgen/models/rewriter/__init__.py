@@ -1,0 +1,1 @@
+"""Rewriter: text to text, for translation and for summaries."""
