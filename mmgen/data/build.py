@@ -18,7 +18,7 @@ from mmgen.files import refusal
 
 LIGHT = ("emoji", "digits")
 """Data sets that `mmgen data build` makes when none is named, and that `data.dvc` pins."""
-NAMES = (*LIGHT, "descriptions", "moving", "spoken_digits", "styles", "prompts", "tunes", "chorales")
+NAMES = (*LIGHT, "clocks", "descriptions", "moving", "spoken_digits", "styles", "prompts", "tunes", "chorales")
 """Data sets that can be built. Each is a module of this package with `samples(wheels)` and facts for the card."""
 
 PER_SHARD = 1000

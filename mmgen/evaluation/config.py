@@ -17,6 +17,7 @@ TASKS = {
     "transfer": "mmgen.evaluation.transfer",
     "coherence": "mmgen.evaluation.coherence",
     "rewriting": "mmgen.evaluation.rewriting",
+    "answers": "mmgen.evaluation.answers",
     "motion": "mmgen.evaluation.motion",
 }
 """What can be asked of a model -> the module whose `evaluate(subject)` asks it. To add one, add its line."""

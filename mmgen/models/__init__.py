@@ -22,6 +22,7 @@ MODELS = {
     "melody": "mmgen.models.melody.model:Melody",
     "gan": "mmgen.models.gan.model:GAN",
     "vae": "mmgen.models.vae.model:VAE",
+    "fused": "mmgen.models.fused.model:Fused",
     "fusion": "mmgen.models.fusion.model:Fusion",
     "listener": "mmgen.models.listener.model:Listener",
     "speaker": "mmgen.models.speaker.model:Speaker",

@@ -27,6 +27,8 @@ RECIPES = {
     "vae": "mmgen.recipes.vae:vae",
     "beta-vae": "mmgen.recipes.vae:beta_vae",
     "conditional-vae": "mmgen.recipes.vae:conditional_vae",
+    "classify": "mmgen.recipes.classify:classify",
+    "regress": "mmgen.recipes.classify:regress",
     "fusion": "mmgen.recipes.fusion:fusion",
 }
 """Name -> its function, the default first. Each module is imported only when its recipe is asked for."""

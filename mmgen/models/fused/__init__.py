@@ -1,0 +1,1 @@
+"""Fused: one answer from a picture, a text, or both."""
