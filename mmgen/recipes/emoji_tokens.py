@@ -19,5 +19,5 @@ def emoji_tokens(size: str = "default") -> Recipe:
     """
     if size == "small":
         model = TokensConfig(components=384, codes=32, text_batch=32)
-        return Recipe(name="emoji-tokens", size=size, model=model, training=TrainingConfig(steps=200))
+        return Recipe(name="emoji-tokens", size=size, model=model, training=TrainingConfig(steps=600))
     return Recipe(name="emoji-tokens", model=TokensConfig(), training=TrainingConfig(steps=700))

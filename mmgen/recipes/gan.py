@@ -36,8 +36,8 @@ def gan_wasserstein(size: str = "default") -> Recipe:
 
     Sources: Arjovsky et al. 2017, arXiv:1701.07875; Gulrajani et al. 2017, arXiv:1704.00028.
     """
-    training = _training(2500 if size == "small" else 12000)
-    model = GANConfig(loss="wasserstein", penalty=10.0, critic_steps=2)
+    training = _training(5000 if size == "small" else 15000, lr=5e-4)
+    model = GANConfig(loss="wasserstein", penalty=10.0, critic_steps=3)
     return Recipe(
         name="gan-wasserstein",
         size=size,
