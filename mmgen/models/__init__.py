@@ -20,6 +20,7 @@ MODELS = {
     "clips": "mmgen.models.clips.model:Clips",
     "rewriter": "mmgen.models.rewriter.model:Rewriter",
     "melody": "mmgen.models.melody.model:Melody",
+    "rolls": "mmgen.models.rolls.model:Rolls",
     "gan": "mmgen.models.gan.model:GAN",
     "vae": "mmgen.models.vae.model:VAE",
     "fused": "mmgen.models.fused.model:Fused",

@@ -20,6 +20,7 @@ RECIPES = {
     "translate": "mmgen.recipes.translate:translate",
     "summarise": "mmgen.recipes.summarise:summarise",
     "tunes": "mmgen.recipes.tunes:tunes",
+    "chorales": "mmgen.recipes.chorales:chorales",
     "gan": "mmgen.recipes.gan:gan",
     "gan-wasserstein": "mmgen.recipes.gan:gan_wasserstein",
     "dcgan": "mmgen.recipes.gan:dcgan",

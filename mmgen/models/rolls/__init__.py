@@ -1,0 +1,1 @@
+"""Rolls: music of several voices, chord by chord."""
