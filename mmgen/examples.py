@@ -23,12 +23,14 @@ class Example:
 
 
 def sheet(examples: Sequence[Example], columns: int = 8) -> Picture:
-    """All examples as one contact sheet: the media of each side by side as pictures, its title below."""
-    tiles = []
+    """All examples as one contact sheet: the media of each side by side, below them its title and first remark."""
+    tiles, captions = [], []
     for example in examples:
         pictures = [media.picture(value) for value in example.media.values()]
         tiles.append(image.beside(pictures) if pictures else image.lettered([text for text, _ in example.remarks]))
-    return image.show(tiles, [example.title for example in examples], columns)
+        remarks = [text for text, _ in example.remarks[:1] if pictures]
+        captions.append(" / ".join(filter(None, [example.title, *remarks])))
+    return image.show(tiles, captions, columns)
 
 
 def spread(length: int, count: int) -> list[int]:

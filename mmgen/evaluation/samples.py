@@ -105,7 +105,8 @@ def class_grid(judge: ClassJudge, made: list[Picture], words: list[str]) -> Sect
 
 def neighbours(judge: ClassJudge, made: list[Picture], train: Corpus) -> Section:
     """Made pictures beside the training picture nearest to each."""
-    rows = spread(len(made), SHOWN // 2)
+    step = max(1, 2 * len(made) // SHOWN) | 1  # odd: classes are asked in turn, and an even step would meet few of them
+    rows = list(range(0, len(made), step))[: SHOWN // 2]
     real = train.images(made[0].shape[0])
     known, drawn = judge.features(real), judge.features([made[row] for row in rows])
     squares = (known**2).sum(1)[None] - 2 * drawn @ known.T

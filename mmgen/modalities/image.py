@@ -34,7 +34,7 @@ MAX_PIXELS = 16 * 2**20
 WHITE = (255, 255, 255)
 
 # The look of a contact sheet, in pixels.
-_TILE, _GAP, _FONT, _LINE, _LINES = 128, 24, 12, 16, 2
+_TILE, _GAP, _FONT, _LINE, _LINES = 128, 24, 12, 16, 3
 _PAGE = 8 * (_TILE + _GAP)
 _WIDEST = 12
 """Largest width of a tile in heights."""
@@ -154,7 +154,7 @@ def lettered(lines: Sequence[str]) -> Picture:
 
 
 def show(arrays: Sequence[Picture], captions: Sequence[str], columns: int = 8) -> Picture:
-    """A contact sheet: each picture in a thin frame on white, its caption below in at most two lines.
+    """A contact sheet: each picture in a thin frame on white, its caption below in at most three lines.
 
     Args:
         arrays: pictures of any sizes; tiles are as wide as the widest of them asks for, and each is fitted into one.
@@ -188,7 +188,7 @@ def show(arrays: Sequence[Picture], captions: Sequence[str], columns: int = 8) -
 
 
 def wrap(text: str, width: int, font: Any) -> list[str]:
-    """Cut `text` at spaces into at most two lines of `width` pixels; what does not fit ends in an ellipsis."""
+    """Cut `text` at spaces into at most three lines of `width` pixels; what does not fit ends in an ellipsis."""
     lines: list[str] = []
     words = text.split()
     while words:

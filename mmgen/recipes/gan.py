@@ -13,9 +13,17 @@ _JUDGE = JudgeConfig(kind="classes", steps=400)
 _EVALUATION = EvaluationConfig(task="samples")
 
 
-def _training(steps: int, *, lr: float = 1e-3) -> TrainingConfig:
+def _training(steps: int) -> TrainingConfig:
     return TrainingConfig(
-        steps=steps, lr=lr, beta1=0.0, beta2=0.99, weight_decay=0.0, clip=100.0, ema=0.998, flat=0.7, sample_every=1000
+        steps=steps,
+        lr=1e-3,
+        beta1=0.0,
+        beta2=0.99,
+        weight_decay=0.0,
+        clip=100.0,
+        ema=0.998,
+        flat=0.7,
+        sample_every=1000,
     )
 
 
@@ -34,10 +42,13 @@ def gan(size: str = "default") -> Recipe:
 def gan_wasserstein(size: str = "default") -> Recipe:
     """The same layers with the Wasserstein loss and gradient penalty.
 
+    One step of the critic for one of the generator, as in `gan`: with two and three of them the generator, which takes
+    fewer steps in the same time, covered 4 and 6 digits; with one all ten.
+
     Sources: Arjovsky et al. 2017, arXiv:1701.07875; Gulrajani et al. 2017, arXiv:1704.00028.
     """
-    training = _training(5000 if size == "small" else 15000, lr=5e-4)
-    model = GANConfig(loss="wasserstein", penalty=10.0, critic_steps=3)
+    training = _training(4000 if size == "small" else 12000)
+    model = GANConfig(loss="wasserstein", penalty=10.0)
     return Recipe(
         name="gan-wasserstein",
         size=size,

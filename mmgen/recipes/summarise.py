@@ -12,6 +12,9 @@ from mmgen.training.config import TrainingConfig
 def summarise(size: str = "default") -> Recipe:
     """What a function does in one line, from the paragraphs that explain it.
 
+    From 2,572 descriptions it learns the tone of a synopsis, hardly how to sum up: ROUGE-L 0.16 on held-out ones (n =
+    282) after 300 steps, where the description's own first words come to 0.18.
+
     Sources: Vaswani et al. 2017, arXiv:1706.03762; See et al. 2017, arXiv:1704.04368.
     """
     small = size == "small"

@@ -12,6 +12,9 @@ from mmgen.training.config import TrainingConfig
 def translate(size: str = "default") -> Recipe:
     """English captions into German, Spanish and French, and between all of them.
 
+    Reached by 2,500 steps in 437 CPU-seconds, one seed: text.exact_compositions 0.956 (95 % interval 0.934 to 0.975,
+    n = 366), text.chrf_concepts 53.3 (n = 372; 18.1 for handing the source back), text.exact_concepts 0.016.
+
     Sources: Vaswani et al. 2017, arXiv:1706.03762; See et al. 2017, arXiv:1704.04368.
     """
     small = size == "small"
