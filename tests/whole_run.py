@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -81,7 +82,13 @@ def place(folder: Path) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     # The cache of downloaded packages stays found.
     wheels = os.environ.get("MMGEN_WHEELS", str(ROOT / ".cache" / "wheels"))
-    return {"cwd": beside, "env": environment | {"PYTHONPATH": str(ROOT), "MMGEN_WHEELS": wheels}}
+    environment |= {"PYTHONPATH": str(ROOT), "MMGEN_WHEELS": wheels}
+    return {"cwd": beside, "env": environment, "preexec_fn": _interruptible}
+
+
+def _interruptible() -> None:
+    """Ctrl-C ends the child, even when the tests were started in the background, where shells switch it off."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @functools.cache

@@ -154,6 +154,7 @@ def body(events: Iterable[Note | Bar], unit: int, metre: str) -> str:
         unit: ticks of the length that is written without a number.
         metre: such as 6/8; says what a beat is.
 
+    >>> from mmgen.modalities.parser import parse
     >>> body(parse("M:6/8\\nL:1/8\\nK:D\\nA>BcdB A|d3-d2 A |", "a").events, 192, "6/8")
     'A>Bc dBA|d3- d2A|'
     """

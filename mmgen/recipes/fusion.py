@@ -13,8 +13,8 @@ def fusion(size: str = "default") -> Recipe:
     """Handwritten digit, its name and its sound: each from any others, or all three from nothing.
 
     Reached by 3,000 steps, one seed, n = 750: cross.all 0.963 (95 % interval 0.955 to 0.970), both.all 0.979, joint.all
-    0.584, where the judge names 0.977 of the real samples right. After 1,500 steps with `beta` 1 MoPoE and MMVAE came to
-    0.97 crosswise and 0.34 and 0.39 jointly, MVAE to 0.50 and MVTCAE to 0.74 crosswise (n = 250).
+    0.584, where the judge names 0.977 of the real samples right. After 1,500 steps with `beta` 1 MoPoE and MMVAE came
+    to 0.97 crosswise and 0.34 and 0.39 jointly, MVAE to 0.50 and MVTCAE to 0.74 crosswise (n = 250).
 
     Sources: MVAE (arXiv:1802.05335), MMVAE (arXiv:1911.03393), MoPoE (arXiv:2105.02470), MVTCAE (NeurIPS 2021); choose
     with `--set model.join=mopoe`.
