@@ -130,8 +130,10 @@ def chosen(recipe: str | None, settings: tuple[str, ...]) -> tuple[str, tuple[st
 
 
 def recipe_option(command: Command) -> Command:
-    """`--recipe`: whose models are meant."""
-    return click.option("--recipe", help="Whose models are meant.  [default: the recipe of params.yaml]")(command)
+    """`--recipe`: whose models are meant; behind an `@` the data set that they learned, where it is not the usual."""
+    return click.option(
+        "--recipe", metavar="RECIPE[@DATA]", help="Whose models are meant.  [default: the recipe of params.yaml]"
+    )(command)
 
 
 def model_name(recipe: str | None) -> str:
@@ -139,7 +141,8 @@ def model_name(recipe: str | None) -> str:
     from mmgen.ops import registry
     from mmgen.recipes import get
 
-    return registry.model_name(get(chosen(recipe, ())[0]).name)
+    name, at, data = (recipe or "").partition("@")
+    return registry.model_name(get(*chosen(name or None, (f"data.name={data}",) if at else ())))
 
 
 def model_folder(model: str, recipe: str | None, root: Path) -> Path:

@@ -15,6 +15,7 @@ from mmgen.files import read_json
 from mmgen.ops import outputs
 from mmgen.ops.stages import Run
 from mmgen.progress import clock
+from mmgen.recipes import on_own_data
 from pipelines.local import States
 from pipelines.options import show_table
 
@@ -81,7 +82,8 @@ def _next(run: Run) -> str:
     parts = [f"--from {source}={given.get(source, 'FILE')}" for source in sources if source != "nothing"]
     ending = {"image": "png", "sound": "wav", "video": "webp", "music": "abc", "all": "png"}
     parts += [f"--to {target}"] + ([f"--out made.{ending[target]}"] if target in ending else [])
-    return " ".join(["mmgen generate", "--recipe", run.recipe.name, *parts])
+    recipe = run.recipe.name if on_own_data(run.recipe) else f"{run.recipe.name}@{run.recipe.data.name}"
+    return " ".join(["mmgen generate", "--recipe", recipe, *parts])
 
 
 def _aliases(run: Run, model: dict[str, Any]) -> list[str]:

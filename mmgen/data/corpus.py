@@ -60,7 +60,7 @@ class Corpus:
         """Pictures, (px, px, 3) uint8."""
 
         def decode(sample: Sample, name: str) -> image.Picture:
-            return image.resize(image.read(self.part(sample, ("png", "jpg", "webp")), name), px)
+            return image.resize(image.read(self.part(sample, image.ENDINGS), name), px)
 
         return self._each(("images", px), decode)
 
@@ -137,8 +137,8 @@ class Corpus:
         raise DataError(f"{self.name(sample)!r} has no {endings[0]} part; it has: {', '.join(sorted(sample.parts))}")
 
     def _decoded_by(self, modality: str) -> list[Any]:
-        reader = media.module(modality)
-        return self._each(modality, lambda sample, name: reader.read(self.part(sample, (reader.ENDING,)), name))
+        reader, endings = media.module(modality), media.endings(modality)
+        return self._each(modality, lambda sample, name: reader.read(self.part(sample, endings), name))
 
     def _each(self, key: object, decode: Any) -> list[Any]:
         if key not in self._decoded:

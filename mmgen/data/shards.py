@@ -13,7 +13,7 @@ import json
 import re
 import stat
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,12 +80,20 @@ def write_shards(folder: Path, split: str, samples: Iterable[Sample], per_shard:
             raise DataError(f"split {split!r}: key {after.key!r} occurs twice")
     shards = []
     for number, first in enumerate(range(0, len(ordered), per_shard)):
-        chunk = ordered[first : first + per_shard]
-        file = f"{split}-{number:05d}.tar"
-        content = _tar(chunk)
-        write_bytes(folder / file, content)
-        shards.append(Shard(file, hashlib.sha256(content).hexdigest(), len(content), len(chunk)))
+        shards.append(pack(folder, f"{split}-{number:05d}.tar", ordered[first : first + per_shard]))
     return shards
+
+
+def pack(folder: Path, file: str, samples: Sequence[Sample]) -> Shard:
+    """Write one shard of samples that are in the order of their keys.
+
+    Raises:
+        DataError: a name that a reader would refuse, a part too large.
+        StorageError: the folder cannot be written.
+    """
+    content = _tar(samples)
+    write_bytes(folder / file, content)
+    return Shard(file, hashlib.sha256(content).hexdigest(), len(content), len(samples))
 
 
 def read_shard(path: Path, expected: Shard | None = None) -> list[Sample]:
@@ -156,7 +164,7 @@ def _members(tar: tarfile.TarFile, path: Path) -> Iterable[tuple[str, str, bytes
         yield match[1], match[2], value
 
 
-def _tar(samples: list[Sample]) -> bytes:
+def _tar(samples: Sequence[Sample]) -> bytes:
     """The bytes of a tar file; a `TarInfo` starts with time 0, owner 0 and mode 0644, which is what we want."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.USTAR_FORMAT) as tar:

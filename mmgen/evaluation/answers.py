@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.dataset import load
 from mmgen.evaluation.task import Findings, Section, Subject
 from mmgen.examples import Example, spread
 from mmgen.modalities.image import Picture
+from mmgen.modalities.lettering import font
 
 if TYPE_CHECKING:
     from mmgen.models.fused.model import Fused
@@ -158,13 +159,15 @@ def confusion(wanted: list[str], said: list[str]) -> Picture:
     counts = Counter(zip(wanted, said, strict=True))
     side = _MARGIN + _CELL * len(names) + 8
     table = Image.new("RGB", (side, side), (255, 255, 255))
-    pen, font = ImageDraw.Draw(table), ImageFont.load_default(size=13)
+    pen, letters = ImageDraw.Draw(table), font(12)
     for row, right in enumerate(names):
         total = max(1, sum(counts[right, answer] for answer in names))
         top = _MARGIN + row * _CELL
-        pen.text((_MARGIN - 8 - font.getlength(right[:20]), top + _CELL / 2 - 8), right[:20], fill=_INK, font=font)
+        pen.text(
+            (_MARGIN - 8 - letters.getlength(right[:20]), top + _CELL / 2 - 8), right[:20], fill=_INK, font=letters
+        )
         upright = Image.new("RGB", (_MARGIN - 8, 18), (255, 255, 255))
-        ImageDraw.Draw(upright).text((0, 0), right[:20], fill=_INK, font=font)
+        ImageDraw.Draw(upright).text((0, 0), right[:20], fill=_INK, font=letters)
         table.paste(upright.rotate(90, expand=True), (top + _CELL // 2 - 9, 0))
         for column, answer in enumerate(names):
             count, left = counts[right, answer], _MARGIN + column * _CELL
@@ -174,8 +177,8 @@ def confusion(wanted: list[str], said: list[str]) -> Picture:
             if count:
                 ink = (255, 255, 255) if share > 0.5 else _INK
                 text = str(count)
-                place = (left + (_CELL - font.getlength(text)) / 2, top + _CELL / 2 - 9)
-                pen.text(place, text, fill=ink, font=font)
+                place = (left + (_CELL - letters.getlength(text)) / 2, top + _CELL / 2 - 9)
+                pen.text(place, text, fill=ink, font=letters)
     return np.asarray(table)
 
 

@@ -1,9 +1,10 @@
 """Task `captioned`: a model that draws captions and describes pictures, each held against the other.
 
 Captions are asked of the model three ways: those it has seen, compositions it has not (a known role, person and skin
-tone never shown together), and concepts it has never met. A drawn picture is right when, in the judge's features, no
-other picture is nearer to it than the asked one; candidates are all training pictures and those of the split.
-Right answers to seen captions show what was learned by heart; the other two show what was understood.
+tone never shown together), and concepts it has never met; of imported data, those it has seen and the `test` split. A
+drawn picture is right when, in the judge's features, no other picture is nearer to it than the asked one; candidates
+are all training pictures and those of the split. Right answers to seen captions show what was learned by heart; the
+others show what was understood.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ SPLITS = {
     "seen": ("Seen captions", "Captions of the training set, drawn again. Right answers are memory."),
     "compositions": ("Held-out compositions", "Known roles, persons and skin tones that were never shown together."),
     "concepts": ("Held-out concepts", "Things that the model has never met. Reported, not expected."),
+    "test": ("Held-out samples", "Of the same kind as the training samples, never shown to the model."),
 }
-"""`seen` is a fixed sample of the training split; the others are whole splits."""
+"""`seen` is a fixed sample of the training split; the others are whole splits, where the data set has them."""
 
 HEADLINE = {
     "image.r1_seen": "seen captions drawn right",
@@ -41,11 +43,15 @@ HEADLINE = {
     "image.kid": "kernel distance to real pictures",
     "image.r5_seen": "seen captions, right one among the nearest 5",
     "image.r5_compositions": "new compositions, right one among the nearest 5",
+    "image.r1_test": "held-out captions drawn right",
+    "text.chrf_test": "chrF of descriptions of held-out pictures",
+    "image.r5_test": "held-out captions, right one among the nearest 5",
     "image.r1_concepts": "new concepts drawn right",
     "image.fid": "Frechet distance to real pictures",
     "text.exact_compositions": "new compositions described exactly",
     "text.exact_concepts": "new concepts described exactly",
     "text.chrf_concepts": "chrF of descriptions of new concepts",
+    "text.exact_test": "held-out pictures described exactly",
     "codec.psnr": "what the codec keeps of a picture",
     "judge.accuracy": "real pictures that the judge tells apart",
 }
@@ -76,19 +82,22 @@ class Answers:
 
 
 def evaluate(subject: Subject) -> Findings:
-    """Draw and describe the three splits of a data set like `emoji`."""
+    """Draw and describe what was seen, and every held-out split that the data set has."""
     recipe = subject.recipe
     judge = load_judge(subject.judge, recipe.judge)
     language, size = recipe.data.languages[0], subject.model.config.image_px
-    subject.progress.start("evaluate", len(SPLITS) + 1, "splits")
+    splits = subject.splits(SPLITS)
+    subject.progress.start("evaluate", len(splits) + 1, "splits")
     train = load_corpus(subject.dataset, "train")
     train_features = judge.features(train.images(size))
     subject.progress.update(1)
     answers: dict[str, Answers] = {}
     seen_rows = torch.empty(0)
-    for number, split in enumerate(SPLITS):
+    for number, split in enumerate(splits):
         if split == "seen":
-            seen_rows = torch.randperm(len(train), generator=generator("evaluation", "seen"))[: recipe.evaluation.seen]
+            # Half of a small set is kept for the distances between drawn and other real pictures.
+            count = min(recipe.evaluation.seen, len(train) // 2)
+            seen_rows = torch.randperm(len(train), generator=generator("evaluation", "seen"))[:count]
             asked, pool, pool_features = train.take(seen_rows.tolist()), [train], train_features
         else:
             asked = load_corpus(subject.dataset, split)
@@ -102,18 +111,20 @@ def evaluate(subject: Subject) -> Findings:
     scale = train_features.shape[1] ** 0.5
     real = scale * train_features[others].double().numpy()
     metrics = _set_metrics(scale * answers["seen"].features, real, subject.rng(), recipe.evaluation.resamples)
-    held_out = [picture for split in ("compositions", "concepts") for picture in answers[split].real]
+    held_out = [picture for split in splits[1:] for picture in answers[split].real]
     again = subject.model.reconstruct(held_out)
+    scores = _scores(answers) | {"codec.psnr": [_psnr(*pair) for pair in zip(held_out, again, strict=True)]}
+    metrics |= subject.judge_accuracy()
     subject.progress.done()
     return Findings(
-        headline=HEADLINE,
+        headline={name: what for name, what in HEADLINE.items() if name in scores or name in metrics},
         sections=[
-            *(_section(split, answers[split]) for split in SPLITS),
+            *(_section(split, answers[split]) for split in splits),
             _failures(answers["seen"]),
-            _reconstructions(answers["concepts"], again[len(answers["compositions"].real) :]),
+            _reconstructions(answers[splits[-1]], again[-len(answers[splits[-1]].real) :]),
         ],
-        scores=_scores(answers) | {"codec.psnr": [_psnr(*pair) for pair in zip(held_out, again, strict=True)]},
-        metrics=metrics | subject.judge_accuracy(),
+        scores=scores,
+        metrics=metrics,
         prompts={split: given.asked.keys for split, given in answers.items()},
     )
 

@@ -2,9 +2,9 @@
 
 `caption_scores` and `bleu4` serve every task that compares texts. The task asks for captions three ways: pictures it
 has seen, compositions it has not (a known role, person and skin tone never shown together), and concepts it has never
-met. Two checks stand beside the scores: `text.distinct`, since a captioner that says the same of everything has learned
-only the language, and `text.chrf_shuffled`, the score of captions against the references of other pictures, which is
-what a model gets without looking.
+met; of imported data, pictures it has seen and the `test` split. Two checks stand beside the scores: `text.distinct`,
+since a captioner that says the same of everything has learned only the language, and `text.chrf_shuffled`, the score of
+captions against the references of other pictures, which is what a model gets without looking.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ SPLITS = {
     "seen": ("Seen pictures", "Pictures of the training set, described again. Right answers are memory."),
     "compositions": ("Held-out compositions", "Known roles, persons and skin tones that were never shown together."),
     "concepts": ("Held-out concepts", "Things that the model has never met. Reported, not expected."),
+    "test": ("Held-out samples", "Of the same kind as the training samples, never shown to the model."),
 }
-"""`seen` is a fixed sample of the training split; the others are whole splits."""
+"""`seen` is a fixed sample of the training split; the others are whole splits, where the data set has them."""
 
 HEADLINE = {
     "text.exact_seen": "seen pictures described exactly",
@@ -44,6 +45,8 @@ HEADLINE = {
     "text.cider_compositions": "CIDEr-D of new compositions",
     "text.bleu4_seen": "BLEU-4 of seen pictures",
     "text.bleu4_compositions": "BLEU-4 of new compositions",
+    "text.chrf_test": "chrF of held-out pictures",
+    "text.exact_test": "held-out pictures described exactly",
     "text.exact_concepts": "new concepts described exactly",
     "text.distinct_seen": "captions that differ, of seen pictures",
     "text.chrf_shuffled": "chrF against captions of other pictures",
@@ -78,13 +81,14 @@ class Told:
 
 
 def evaluate(subject: Subject) -> Findings:
-    """Describe the three splits of a data set like `emoji`."""
+    """Describe what was seen, and every held-out split that the data set has."""
     recipe = subject.recipe
     language, size = recipe.data.languages[0], subject.model.config.image_px
-    subject.progress.start("evaluate", len(SPLITS), "splits")
+    splits = subject.splits(SPLITS)
+    subject.progress.start("evaluate", len(splits), "splits")
     train = load_corpus(subject.dataset, "train")
     told: dict[str, Told] = {}
-    for number, split in enumerate(SPLITS):
+    for number, split in enumerate(splits):
         if split == "seen":
             rows = torch.randperm(len(train), generator=generator("evaluation", "seen"))[: recipe.evaluation.seen]
             asked, pool = train.take(rows.tolist()), [train]
@@ -107,9 +111,9 @@ def evaluate(subject: Subject) -> Findings:
     subject.progress.done()
     sections = [_section(split, given) for split, given in told.items()]
     if isinstance(subject.model, Attends):
-        sections.append(_attention(subject.model, told["compositions"].real))
+        sections.append(_attention(subject.model, told[splits[1]].real))
     return Findings(
-        headline=HEADLINE,
+        headline={name: what for name, what in HEADLINE.items() if name in scores or name in metrics},
         sections=sections,
         scores=scores,
         metrics=metrics,
@@ -246,7 +250,7 @@ def _attention(model: Attends, pictures: list[Picture]) -> Section:
         blanks = -(1 + len(words)) % COLUMNS
         tiles += [picture, *(_lit(picture, weights) for weights in maps), *[np.full_like(picture, 255)] * blanks]
         labels += ["", *words, *[""] * blanks]
-    about = "Held-out compositions, each beginning a row: bright is where the model looked when it said the word below."
+    about = "Held-out pictures, each beginning a row: bright is where the model looked when it said the word below."
     return Section("attention", "Attention", about, sheet=image.show(tiles, labels, COLUMNS))
 
 

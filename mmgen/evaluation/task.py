@@ -6,13 +6,14 @@ A task is a module with `evaluate(subject) -> Findings`. To add one: write its f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmgen.data.dataset import load
 from mmgen.examples import Example
 from mmgen.files import read_json
 from mmgen.modalities.image import Picture
@@ -42,6 +43,11 @@ class Subject:
         """The judge's own accuracy on real data, as a metric; nothing where there is no judge."""
         card = read_json(self.judge / "judge.json")
         return {"judge.accuracy": card["accuracy"]} if "accuracy" in card else {}
+
+    def splits(self, known: Iterable[str]) -> list[str]:
+        """Those of `known` that the data set has, in their order; `seen` stands for a sample of the training split."""
+        has = load(self.dataset).card.splits
+        return [name for name in known if name == "seen" or name in has]
 
     def rng(self) -> np.random.Generator:
         """For intervals."""

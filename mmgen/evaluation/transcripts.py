@@ -21,6 +21,7 @@ from mmgen.evaluation.task import Findings, Section, Subject
 from mmgen.examples import Example, spread
 from mmgen.modalities import sound
 from mmgen.modalities.image import Picture
+from mmgen.modalities.lettering import font
 from mmgen.models.listener.model import Listener
 from mmgen.models.listener.search import CHARACTERS
 
@@ -115,7 +116,7 @@ def trace(clip: sound.Sound, log_SK: NDArray[np.float32], seconds: float) -> Pic
         log_SK: log probabilities of the blank and of each of `CHARACTERS` over the whole clip.
         seconds: of silence before and after the clip that `log_SK` covers too.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     spectrogram = np.repeat(sound.picture(clip)[:, sound.BORDER :], 2, axis=1)
     height, width = spectrogram.shape[:2]
@@ -131,7 +132,7 @@ def trace(clip: sound.Sound, log_SK: NDArray[np.float32], seconds: float) -> Pic
     whole[top:, _NAMES:] = rows
     picture = Image.fromarray(whole)
     draw = ImageDraw.Draw(picture)
-    small, large = ImageFont.load_default(size=_ROW), ImageFont.load_default(size=1.5 * _ROW)
+    small, large = font(_ROW), font(1.5 * _ROW)
     for number, character in enumerate(CHARACTERS):
         draw.text((3, top + number * _ROW - 1), character.replace(" ", "_"), fill=_INK, font=small)
     path = log_SK.argmax(1)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
 from mmgen.errors import ConfigError, DataError, unknown
 from mmgen.files import write_bytes
+from mmgen.modalities.lettering import font
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 
 ENDING = "png"
+ENDINGS = (ENDING, "jpg", "webp")
+"""Parts that a data set may have."""
 FORMATS = ("PNG", "JPEG", "WEBP")
 """By content, never by file name."""
 EXTENSIONS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -34,7 +37,9 @@ MAX_PIXELS = 16 * 2**20
 WHITE = (255, 255, 255)
 
 # The look of a contact sheet, in pixels.
-_TILE, _GAP, _FONT, _LINE, _LINES = 128, 24, 12, 16, 3
+_TILE, _GAP, _FONT, _LINE, _LINES = 128, 24, 11, 16, 3
+_FEW = 4
+"""Tiles that are shown as large as they are."""
 _PAGE = 8 * (_TILE + _GAP)
 _WIDEST = 12
 """Largest width of a tile in heights."""
@@ -144,12 +149,12 @@ def beside(arrays: Sequence[Picture]) -> Picture:
 def lettered(lines: Sequence[str]) -> Picture:
     """A white tile with lines of text, for things that cannot be looked at otherwise."""
     tile = Image.new("RGB", (2 * _TILE, 2 * _TILE), WHITE)
-    draw, font = ImageDraw.Draw(tile), ImageFont.load_default(size=2 * _FONT)
-    wrapped = [part for line in lines for part in wrap(line, 2 * _TILE - 16, font)]
+    draw, letters = ImageDraw.Draw(tile), font(2 * _FONT)
+    wrapped = [part for line in lines for part in wrap(line, 2 * _TILE - 16, letters)]
     top = _TILE - len(wrapped) * _LINE
     for number, line in enumerate(wrapped):
-        middle = _TILE - draw.textlength(line, font=font) / 2
-        draw.text((middle, top + 2 * number * _LINE), line, fill=_INK, font=font)
+        middle = _TILE - draw.textlength(line, font=letters) / 2
+        draw.text((middle, top + 2 * number * _LINE), line, fill=_INK, font=letters)
     return np.asarray(tile)
 
 
@@ -168,26 +173,28 @@ def show(arrays: Sequence[Picture], captions: Sequence[str], columns: int = 8) -
         raise ValueError(f"{len(arrays)} pictures and {len(captions)} captions; want as many of each, at least one")
     aspect = min(max(1.0, *(array.shape[1] / array.shape[0] for array in arrays)), _WIDEST)
     high = _TILE if aspect < 1.5 else _TILE * 3 // 4
+    if len(arrays) <= _FEW:  # room enough to show them as large as they are
+        high = min(max(high, *(array.shape[0] for array in arrays)), 3 * _TILE)
     wide = min(round(high * aspect), _PAGE - _GAP)
-    columns = min(columns, len(arrays), max(1, _PAGE // (wide + _GAP)))
+    columns = min(columns, len(arrays), max(1, (_PAGE + _GAP) // (wide + _GAP)))
     rows = -(-len(arrays) // columns)
     text_height = _LINES * _LINE + 8 if any(captions) else 0
     across, down = wide + _GAP, high + text_height + _GAP
     sheet = Image.new("RGB", (columns * across + _GAP, rows * down + _GAP), WHITE)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=_FONT)
+    letters = font(_FONT)
     for place, (array, caption) in enumerate(zip(arrays, captions, strict=True)):
         left, top = _GAP + place % columns * across, _GAP + place // columns * down
         draw.rounded_rectangle((left - 5, top - 5, left + wide + 4, top + high + 4), 6, outline=_FRAME)
         fitted = ImageOps.pad(Image.fromarray(array), (wide, high), Image.Resampling.LANCZOS, color=WHITE)
         sheet.paste(fitted, (left, top))
-        for number, line in enumerate(wrap(caption, wide + _GAP - 6, font)):
-            middle = left + wide / 2 - draw.textlength(line, font=font) / 2
-            draw.text((middle, top + high + 8 + number * _LINE), line, fill=_INK, font=font)
+        for number, line in enumerate(wrap(caption, wide + _GAP - 6, letters)):
+            middle = left + wide / 2 - draw.textlength(line, font=letters) / 2
+            draw.text((middle, top + high + 8 + number * _LINE), line, fill=_INK, font=letters)
     return np.asarray(sheet)
 
 
-def wrap(text: str, width: int, font: Any) -> list[str]:
+def wrap(text: str, width: int, letters: Any) -> list[str]:
     """Cut `text` at spaces into at most three lines of `width` pixels; what does not fit ends in an ellipsis."""
     lines: list[str] = []
     words = text.split()
@@ -195,10 +202,10 @@ def wrap(text: str, width: int, font: Any) -> list[str]:
         last = len(lines) == _LINES - 1
         count = len(words)
         if not last:
-            count = next((n for n in range(len(words), 1, -1) if font.getlength(" ".join(words[:n])) <= width), 1)
+            count = next((n for n in range(len(words), 1, -1) if letters.getlength(" ".join(words[:n])) <= width), 1)
         line = " ".join(words[:count])
         whole = line
-        while font.getlength(line) > width and len(whole) > 1:  # a long last line, or one word wider than a line
+        while letters.getlength(line) > width and len(whole) > 1:  # a long last line, or one word wider than a line
             whole = whole[:-1].rstrip(" ,")
             line = whole + "…"
         lines.append(line)

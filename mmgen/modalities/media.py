@@ -38,6 +38,13 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"mmgen.modalities.{name}")
 
 
+def endings(name: str) -> tuple[str, ...]:
+    """Endings, without dot, that parts of a modality may have in a data set, the usual one first."""
+    of = module(name)
+    found: tuple[str, ...] = getattr(of, "ENDINGS", (of.ENDING,))
+    return found
+
+
 def picture(value: Any) -> Picture:
     """What a person looks at: the picture itself, a film strip, a spectrogram, a score."""
     found: Picture = module(kind(value)).picture(value)

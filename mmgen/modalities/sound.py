@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Sound = NDArray[np.float32]
 
 ENDING = "wav"
+ENDINGS = (ENDING, "flac", "ogg")
+"""Parts that a data set may have; `read` goes by the content."""
 RATE = 16_000
 """Samples a second."""
 

@@ -7,9 +7,10 @@ out, a note's value shows in its head, stem, flags and dots.
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from mmgen.modalities.image import WHITE, Picture
+from mmgen.modalities.lettering import font
 from mmgen.modalities.notation import QUARTER, TUPLETS, WHOLE, Bar, Note, Score, signature
 
 WIDTH, ROWS = 760, 6
@@ -36,14 +37,10 @@ def draw(score: Score) -> Picture:
     page = Image.new("RGB", (WIDTH, _TOP + len(rows) * high + 8), WHITE)
     ink = ImageDraw.Draw(page)
     title = score.fields.get("T", "")
-    ink.text((WIDTH / 2 - ink.textlength(title, font=_font(15)) / 2, 6), title, fill=_INK, font=_font(15))
+    ink.text((WIDTH / 2 - ink.textlength(title, font=font(15)) / 2, 6), title, fill=_INK, font=font(15))
     for number, row in enumerate(rows):
         _row(ink, row, score, _TOP + 22 + number * high, first=number == 0)
     return np.asarray(page)
-
-
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size=size)
 
 
 def _width(event: Note | Bar) -> int:
@@ -80,7 +77,7 @@ def _row(ink: ImageDraw.ImageDraw, row: list[Note | Bar], score: Score, top: int
         x += 8
     if first:
         for place, number in enumerate(score.metre.split("/")):
-            ink.text((x + 4, top + place * 2 * _GAP - 3), number, fill=_INK, font=_font(16))
+            ink.text((x + 4, top + place * 2 * _GAP - 3), number, fill=_INK, font=font(16))
         x += 22
     x += 8
     natural = sum(map(_width, row))
@@ -107,7 +104,7 @@ def _y(top: int, step: int) -> float:
 
 
 def _sign(ink: ImageDraw.ImageDraw, x: float, y: float, accidental: str) -> None:
-    """Sharp, flat or natural as lines, since the default font has no such glyphs."""
+    """Sharp, flat or natural as lines, of the size of the staff."""
     if accidental.startswith("^"):
         for shift in (0, 3):
             ink.line((x + shift, y - 6, x + shift, y + 6), fill=_INK)
@@ -165,4 +162,4 @@ def _bar(ink: ImageDraw.ImageDraw, bar: Bar, x: float, top: int) -> None:
             ink.ellipse((left - 1, y - 1, left + 1, y + 1), fill=_INK)
     if bar.ending:
         ink.line((x + 6, top - 6, x + 6, top - 14, x + 40, top - 14), fill=_PALE)
-        ink.text((x + 9, top - 14), bar.ending, fill=_INK, font=_font(11))
+        ink.text((x + 9, top - 14), bar.ending, fill=_INK, font=font(11))

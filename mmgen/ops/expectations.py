@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from mmgen.data.limits import CHARACTERS, FLAT, GROUP_MINIMUM, LENGTHS, SIDE, SPLIT_MINIMUM
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -18,18 +20,8 @@ Table = Literal["files", "licences", "rows", "relations", "counts"]
 
 MODES = ["1", "L", "LA", "I;16", "P", "PA", "RGB", "RGBA", "CMYK"]
 """Pillow's modes that `mmgen.modalities.image` turns into RGB."""
-SIDE = (8, 4096)
-"""Smallest and largest width and height in pixels."""
-CHARACTERS = (1, 400)
-FLAT = 0.5
-"""Pictures whose values spread less than this (standard deviation, 0 to 127) show nothing."""
-LENGTHS = {"sound": (0.05, 60.0, "seconds"), "video": (2, 500, "frames"), "music": (20, 65536, "bytes")}
-"""Shortest and longest sound, video and tune."""
 OWN_SCRIPT = 0.3
 """Smallest share of letters in the language's own script; the rest may be Latin, as in FREE or DVD."""
-SPLIT_MINIMUM = 20
-GROUP_MINIMUM = 10
-"""Training samples of each group that any split has: less cannot be learned."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,7 @@ def _card() -> list[Rule]:
              gx.ExpectColumnValuesToNotBeNull(column="licence"), "no licence"),
         Rule("licence_credited", "licences", "every part credits its makers",
              gx.ExpectColumnValuesToNotBeNull(column="credit"), "no credit"),
-        Rule("licence_linked", "licences", "every licence can be looked up",
+        Rule("licence_linked", "licences", "every licence that names an address can be looked up there",
              gx.ExpectColumnValuesToMatchRegex(column="url", regex="^https?://[^ ]+$"), "its url is {value!r}"),
     ]
 

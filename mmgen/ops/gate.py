@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmgen.errors import ConfigError, StorageError, unknown
+from mmgen.evaluation.config import TASKS
 from mmgen.files import open_sealed, read_json, write_bytes, write_json
-from mmgen.recipes import NAMES
+from mmgen.recipes import NAMES, Recipe, on_own_data
 
 Decision = Literal["promote", "keep", "inconclusive"]
 
@@ -59,7 +60,13 @@ class _Findings:
 
 
 def decide(
-    challenger: Path, champion: Path | None, champion_version: str | None, rules: Path, out: Path, *, unscored: str = ""
+    challenger: Path,
+    champion: Path | None,
+    champion_version: str | None,
+    asked: Rules,
+    out: Path,
+    *,
+    unscored: str = "",
 ) -> None:
     """Write `verdict.json` and `verdict.md` into `out`.
 
@@ -67,15 +74,13 @@ def decide(
         challenger: sealed output of stage `evaluate`.
         champion: the same for the champion, scored on this run's prompts; None when there is no champion.
         champion_version: its version in the registry, for the reader.
-        rules: `gates.yaml`.
+        asked: the rules that hold for it.
         unscored: why the champion could not be scored on this run's prompts; it then stays.
 
     Raises:
-        ConfigError: the rules are not well formed.
         StorageError: the challenger's folder is not whole.
     """
     seal = open_sealed(challenger)
-    asked = read_rules(rules, seal["recipe"])
     found = _Findings()
     _check_floors(asked, _mapping(read_json(challenger / "metrics.json")), found)
     if unscored:
@@ -102,8 +107,13 @@ def decide(
     write_bytes(out / "verdict.md", _page(verdict).encode())
 
 
-def read_rules(path: Path, recipe: str) -> Rules:
-    """The rules for `recipe`: section `default` with the recipe's own section laid over it.
+def section(recipe: Recipe) -> str:
+    """The section of `gates.yaml` that holds: the recipe's, or its task's where the data are not the recipe's own."""
+    return recipe.name if on_own_data(recipe) else recipe.evaluation.task
+
+
+def read_rules(path: Path, name: str) -> Rules:
+    """The rules of section `name` (a recipe or a task), laid over those of section `default`.
 
     Raises:
         ConfigError: missing, not YAML, an unknown or missing field, a value of the wrong kind.
@@ -114,10 +124,10 @@ def read_rules(path: Path, recipe: str) -> Rules:
         content = yaml.safe_load(path.read_bytes())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the gate's rules {str(path)!r}: {' '.join(str(error).split())}") from error
-    sections = _section(content, ("default", *NAMES), path.name)
+    sections = _section(content, ("default", *NAMES, *TASKS), path.name)
     default = _section(sections.get("default"), ("level", "resamples", "seed", "metrics"), f"{path.name} default")
     own = _section(
-        sections.get(recipe, {"metrics": {}}), ("level", "resamples", "seed", "metrics"), f"{path.name} {recipe}"
+        sections.get(name, {"metrics": {}}), ("level", "resamples", "seed", "metrics"), f"{path.name} {name}"
     )
     merged = {**default, **own}
     if missing := {"level", "resamples", "seed"} - merged.keys():
@@ -130,7 +140,7 @@ def read_rules(path: Path, recipe: str) -> Rules:
         metrics=tuple(_rule(name, fields, f"{path.name} {name}") for name, fields in metrics.items()),
     )
     if not rules.metrics:
-        raise ConfigError(f"{path.name} has no metric for recipe {recipe!r}; a gate without rules lets all pass")
+        raise ConfigError(f"{path.name} has no metric in section {name!r}; a gate without rules lets all pass")
     return rules
 
 

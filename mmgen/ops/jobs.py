@@ -145,22 +145,23 @@ def evaluate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
 
 def gate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     """Compare with the champion, scored again on this run's prompts; also writes `champion.json` when there is one."""
-    from mmgen.ops.gate import decide
+    from mmgen.ops.gate import decide, read_rules, section
     from mmgen.ops.registry import champion, model_name
 
     def fill(out: Path, _: Tracked) -> None:
-        found = champion(run.root, model_name(run.recipe.name))
+        asked = read_rules(RULES, section(run.recipe))
+        found = champion(run.root, model_name(run.recipe))
         if found is None:
-            decide(run.folder("evaluate"), None, None, RULES, out)
+            decide(run.folder("evaluate"), None, None, asked, out)
             return
         version, model = found
         try:
             scores = champion_scores(run, model, version.tags["mmgen.train_key"], progress)
         except (ConfigError, DataError) as error:  # it speaks another language, say: then the two have no common ground
-            decide(run.folder("evaluate"), None, version.version, RULES, out, unscored=str(error))
+            decide(run.folder("evaluate"), None, version.version, asked, out, unscored=str(error))
             return
         write_json(out / "champion.json", {"version": version.version, "scores": scores.name})
-        decide(run.folder("evaluate"), scores, version.version, RULES, out)
+        decide(run.folder("evaluate"), scores, version.version, asked, out)
 
     return _run(run, "gate", progress, kfp_run, fill)
 

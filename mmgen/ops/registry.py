@@ -22,6 +22,7 @@ from mmgen.files import open_sealed, read_json, write_json
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
 from mmgen.ops.packaging import log_model
 from mmgen.ops.tracking import Tracked, model_sha256, run_tags
+from mmgen.recipes import Recipe, on_own_data
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,9 +52,9 @@ class ModelVersion:
         return f"models:/{self.name}/{self.version}"
 
 
-def model_name(recipe_name: str) -> str:
-    """Name of a recipe's model in the registry."""
-    return f"mmgen-{recipe_name}"
+def model_name(recipe: Recipe) -> str:
+    """Name of a recipe's model in the registry; on data other than the recipe's own it has a champion of its own."""
+    return f"mmgen-{recipe.name}" if on_own_data(recipe) else f"mmgen-{recipe.name}-on-{recipe.data.name}"
 
 
 def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "") -> ModelVersion:
@@ -69,7 +70,7 @@ def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "") -> 
         open_sealed(run.folder(stage))
     model = run.folder("train") / "model"
     verdict = read_json(run.folder("gate") / "verdict.json")
-    name = model_name(run.recipe.name)
+    name = model_name(run.recipe)
     tags = {
         **run_tags(run, kfp_run_id),
         "mmgen.mlflow_run_id": tracked.parent_id,

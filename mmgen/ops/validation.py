@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.data.dataset import CARD, Dataset, data_version, load
+from mmgen.data.limits import GROUP_MINIMUM, SPLIT_MINIMUM
 from mmgen.data.shards import Sample, read_shard
 from mmgen.errors import ConfigError, DataError, unknown
 from mmgen.files import write_bytes, write_json
 from mmgen.modalities import image, media
-from mmgen.ops.expectations import GROUP_MINIMUM, SPLIT_MINIMUM, Outcome, hold, open_context, rules
+from mmgen.ops.expectations import Outcome, hold, open_context, rules
 from mmgen.ops.validation_page import render
 from mmgen.ops.validation_rows import Row, describe, relate, words
 from mmgen.recipes import Recipe
@@ -103,7 +104,7 @@ def _licences(dataset: Dataset | None) -> list[Row]:
         return []
     parts: list[dict[str, str]] = dataset.card.licences or [{}]
     return [
-        {"row": words(part.get("what")) or CARD, "url": part.get("url", "")}
+        {"row": words(part.get("what")) or CARD, "url": part.get("url") or None}
         | {name: words(part.get(name)) for name in ("licence", "credit")}
         for part in parts
     ]
@@ -189,9 +190,7 @@ def _thumbnails(
     """Small PNGs of the listed bad rows, as far as their pictures can be decoded at all."""
     wanted = {row for item in verdict["expectations"] for row in item["rows"]}
     found: dict[str, bytes] = {}
-    seen = {module.ENDING: module for module in map(media.module, modalities) if module.ENDING != "txt"}
-    if "image" in modalities:
-        seen |= {ending.lstrip("."): image for ending in image.EXTENSIONS}
+    seen = {ending: media.module(name) for name in modalities if name != "text" for ending in media.endings(name)}
     for split, sample in samples:
         row = f"{split}/{sample.key}"
         ending = next((ending for ending in sample.parts if ending in seen), None)

@@ -53,6 +53,11 @@ def get(name: str, settings: Sequence[str] = ()) -> Recipe:
     return override(recipe, [setting for setting in settings if setting not in sizes])
 
 
+def on_own_data(recipe: Recipe) -> bool:
+    """Whether the recipe learns the data set that it was made for, not one that the user named."""
+    return bool(recipe.data.name == get(recipe.name).data.name)
+
+
 def about(name: str) -> str:
     """What the recipe's author says of it: papers, minutes, scores reached."""
     return inspect.getdoc(_function(name)) or ""
@@ -65,4 +70,4 @@ def _function(name: str) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
-__all__ = ["NAMES", "RECIPES", "Recipe", "about", "describe", "get"]
+__all__ = ["NAMES", "RECIPES", "Recipe", "about", "describe", "get", "on_own_data"]

@@ -57,7 +57,7 @@ def reseal(folder: Path, name: str, content: Any) -> None:
 
 
 def verdict(challenger: Path, champion: Path | None, rules: Path, out: Path) -> dict[str, Any]:
-    decide(challenger, champion, "3" if champion else None, rules, out)
+    decide(challenger, champion, "3" if champion else None, read_rules(rules, "emoji"), out)
     found: dict[str, Any] = read_json(out / "verdict.json")
     return found
 
@@ -204,7 +204,7 @@ def test_an_altered_challenger_is_an_error_not_a_verdict(tmp_path: Path, rules: 
     (new / "metrics.json").write_text("{}")
 
     with pytest.raises(StorageError, match=r"metrics\.json' has 2 bytes"):
-        decide(new, None, None, rules, tmp_path / "out")
+        decide(new, None, None, read_rules(rules, "emoji"), tmp_path / "out")
 
 
 def test_the_page_shows_decision_reasons_and_every_row(tmp_path: Path, rules: Path) -> None:
@@ -251,7 +251,7 @@ def test_rules_with_a_mistake_are_refused_in_one_line(rules: Path, old: str, new
 
 
 def test_a_recipe_without_rules_is_refused(rules: Path) -> None:
-    with pytest.raises(ConfigError, match="no metric for recipe 'digits'; a gate without rules lets all pass"):
+    with pytest.raises(ConfigError, match="no metric in section 'digits'; a gate without rules lets all pass"):
         read_rules(rules, "digits")
 
 
@@ -274,7 +274,7 @@ def test_the_rules_of_this_repository_are_well_formed() -> None:
 def test_a_champion_that_cannot_be_scored_on_these_prompts_stays(tmp_path: Path, rules: Path) -> None:
     challenger = scored(tmp_path / "new", 0.99)
 
-    decide(challenger, None, "3", rules, tmp_path, unscored="unknown language 'de'")
+    decide(challenger, None, "3", read_rules(rules, "emoji"), tmp_path, unscored="unknown language 'de'")
 
     found = json.loads((tmp_path / "verdict.json").read_text())
     assert found["decision"] == "keep"

@@ -191,3 +191,11 @@ def test_captions_wrap_to_three_lines_within_their_width() -> None:
         assert all(font.getlength(line) <= 140 for line in lines)
     assert image.wrap("m" * 200, 140, font)[-1].endswith("…")
     assert image.wrap("red heart", 140, font) == ["red heart"]
+
+
+@pytest.mark.parametrize("letters", ["äöüß", "éèñçãőž", "жшё", "αλω", "عربي"])
+def test_the_font_has_the_letters_of_captions(letters: str) -> None:
+    from mmgen.modalities.lettering import font
+
+    missing = bytes(font(24).getmask("\U000f0000"))
+    assert all(bytes(font(24).getmask(letter)) != missing for letter in letters)
