@@ -12,6 +12,10 @@ from mmgen.training.config import TrainingConfig
 def chorales(size: str = "default") -> Recipe:
     """Four-part chorales, chord by chord: composed from nothing, or continued.
 
+    Reached in 382 CPU-seconds, one seed: 4.85 nats a frame on the held-out pieces (95 % interval 4.50 to 5.25, n = 81),
+    where the paper reports 5.56 for an RNN-NADE and Bai et al. 2018 (arXiv:1803.01271) 8.10 for a TCN, on another split
+    of the same music. Small: 6.39 after 300 steps.
+
     Sources: Boulanger-Lewandowski et al. 2012, arXiv:1206.6392; Vaswani et al. 2017, arXiv:1706.03762.
     """
     small = size == "small"

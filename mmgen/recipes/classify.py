@@ -12,6 +12,9 @@ from mmgen.training.config import TrainingConfig
 def classify(size: str = "default") -> Recipe:
     """The group of an emoji that was never met, from its picture, its caption, or both.
 
+    Small, 16 CPU-seconds, one seed, n = 555: right in 0.90 (95 % interval 0.88 to 0.93) from both, 0.88 from the
+    caption, 0.83 from the picture.
+
     Sources: Ngiam et al. 2011, Multimodal Deep Learning; Neverova et al. 2015, arXiv:1501.00102.
     """
     return _recipe("classify", size, "emoji", FusedConfig(), 400 if size == "small" else 1500)
@@ -19,6 +22,9 @@ def classify(size: str = "default") -> Recipe:
 
 def regress(size: str = "default") -> Recipe:
     """The time of the day, in minutes, from a clock's face, the part of the day in words, or both.
+
+    Small, 35 CPU-seconds, one seed, n = 500: off by 13.5 minutes (95 % interval 12.6 to 14.4) from both, 88 from the
+    words alone, 353 from the face alone, which cannot tell morning from evening.
 
     Sources: as `classify`.
     """
