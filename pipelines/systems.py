@@ -30,8 +30,8 @@ REFERENCES = {
     "gan": "Entropy of ten even classes is 2.30 nats. KID and FID are in our judge's features: compare them with the "
     "other recipes here, not with published ones.",
     "emoji": "A diffusers UNet and transfusion-pytorch on the same captions and CPU-seconds: benchmarks/README.md.",
-    "vae": "pythae's VAE of the same layers: benchmarks/README.md. A VAE on 60,000 binary digits comes to 86 to 90 nats "
-    "(arXiv:1509.00519); this one learns from 3,500.",
+    "vae": "pythae's VAE of the same layers: benchmarks/README.md. A VAE on 60,000 binary digits comes to 86 to 90 "
+    "nats (arXiv:1509.00519); this one learns from 3,500.",
     "cyclegan": "A copy of the input is the baseline (`_copy`).",
     "show-and-tell": "transformers' VisionEncoderDecoder of the same size and about the same CPU-seconds on the same "
     "tensors: benchmarks/README.md.",
