@@ -18,9 +18,11 @@ from PIL import Image
 from mmgen.data.alike import pairs
 from mmgen.data.corpus import load_corpus
 from mmgen.data.dataset import data_version, load
+from mmgen.data.imports.adding import add_data
 from mmgen.data.imports.columns import Columns
 from mmgen.data.imports.crew import Crew
-from mmgen.data.imports.importer import Import, Imported, import_data
+from mmgen.data.imports.gather import Import
+from mmgen.data.imports.importer import Imported, import_data
 from mmgen.data.limits import NEAR
 from mmgen.errors import ConfigError, DataError
 from mmgen.modalities import sound
@@ -407,3 +409,52 @@ def test_a_file_that_changes_during_the_import_is_noticed(
     with pytest.raises(DataError, match=r"'007\.png' changed during the import"):
         import_(folder, tmp_path / "data")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["own.import.json"]
+
+
+def test_what_is_added_comes_beside_what_is_there(tmp_path: Path, owned: list[Pair]) -> None:
+    root = tmp_path / "data"
+    first = import_(write_folder(tmp_path / "old", owned[:100]), root)
+    before = {path.name: path.read_bytes() for path in first.folder.glob("*.tar")}
+    home = {facts["name"]: split for split in first.samples for facts in load_corpus(first.folder, split).facts}
+    copies = [(f"{caption} again", resize(resize(picture, 47), 48)) for caption, picture in owned[:30]]
+    more = write_folder(tmp_path / "more", [*owned[100:], *copies, owned[0]])
+    request = Import(folder=more, name="own", columns=Columns())
+
+    done = add_data(request, root, Progress(), 2)
+
+    assert all((done.folder / name).read_bytes() == data for name, data in before.items())
+    load(done.folder).verify()
+    assert [one.reason for one in done.left_out] == ["is there already, byte by byte"]
+    found = {
+        caption: split
+        for split in load(done.folder).card.splits
+        for caption in load_corpus(done.folder, split).captions("en")
+    }
+    assert len(found) == 190
+    for number, (caption, _) in enumerate(copies):
+        assert found[caption] == home[f"{number:03d}.png"]
+    with pytest.raises(DataError, match=r"nothing in .* is new to"):
+        add_data(request, root, Progress(), 2)
+
+
+def test_an_addition_that_was_killed_is_swept_up(tmp_path: Path, owned: list[Pair]) -> None:
+    root = tmp_path / "data"
+    first = import_(write_folder(tmp_path / "old", owned[:100]), root)
+    (first.folder / "train-00007.tar").write_bytes(b"half a shard")
+    more = write_folder(tmp_path / "more", owned[100:])
+
+    done = add_data(Import(folder=more, name="own", columns=Columns()), root, Progress(), 2)
+
+    load(done.folder).verify()
+    assert sum(done.samples.values()) == 60
+
+
+def test_other_modalities_or_built_data_are_not_added_to(tmp_path: Path, owned: list[Pair], tiny_emoji: Path) -> None:
+    root = tmp_path / "data"
+    import_(write_folder(tmp_path / "old", owned[:100]), root)
+    more = write_folder(tmp_path / "more", owned[100:])
+
+    with pytest.raises(ConfigError, match="has image and text in en, the new samples have image and text in de"):
+        add_data(Import(folder=more, name="own", columns=Columns(text={"de": "text"})), root, Progress(), 1)
+    with pytest.raises(ConfigError, match="is built from packages"):
+        add_data(Import(folder=more, name=tiny_emoji.name, columns=Columns()), tiny_emoji.parent, Progress(), 1)

@@ -5,8 +5,9 @@ Runs in processes of its own, many entries at a time; what comes back is small.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,18 @@ def look_at(entries: Sequence[Entry]) -> list[Look]:
     return [_look(entry) for entry in entries]
 
 
+def look_at_parts(parts: Mapping[str, bytes]) -> Look:
+    """What a sample of a data set is; its parts were checked when they came."""
+    seen = {ending: data for ending, data in parts.items() if ending not in ("json", "txt")}
+    digests = {ending: hashlib.sha256(data).digest() for ending, data in seen.items()}
+    pictures = [data for ending, data in seen.items() if ending in image.ENDINGS]
+    thumbnail = None
+    if pictures:
+        with contextlib.suppress(DataError):  # a video has the ending of a picture
+            thumbnail = _small(image.read(pictures[0], "it")).tobytes()
+    return Look(None, {}, digests, sum(map(len, seen.values())), thumbnail)
+
+
 def _look(entry: Entry) -> Look:
     parts: dict[str, str] = {}
     digests: dict[str, bytes] = {}
@@ -62,11 +75,15 @@ def _picture(data: bytes) -> tuple[str, bytes]:
     for side in array.shape[:2]:
         if not SIDE[0] <= side <= SIDE[1]:
             raise DataError(f"{array.shape[1]} x {array.shape[0]} pixels; want {SIDE[0]} to {SIDE[1]} each way")
-    small = np.asarray(Image.fromarray(array).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    small = _small(array)
     if small.std() < FLAT and array.std() < FLAT:
         raise DataError("one flat colour")
     ending = {b"\x89P": "png", b"\xff\xd8": "jpg"}.get(data[:2], "webp")
     return ending, small.tobytes()
+
+
+def _small(array: image.Picture) -> image.Picture:
+    return np.asarray(Image.fromarray(array).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
 
 
 def _other(modality: str, data: bytes) -> str:

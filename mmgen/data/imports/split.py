@@ -73,7 +73,7 @@ def assign(entries: Sequence[Entry], family: Sequence[int]) -> list[str | None]:
                 splits[place] = None if named[place] not in (held[0], None) else held[0]
     for split in SHARES:
         if split not in named:
-            _deal(split, splits, entries, members)
+            deal(split, splits, entries, members, least=SPLIT_MINIMUM)
     splits = ["train" if split is None and named[place] is None else split for place, split in enumerate(splits)]
     for split in ("train", *SHARES):
         if (count := splits.count(split)) < SPLIT_MINIMUM:
@@ -92,15 +92,25 @@ def _named(split: str | None) -> str | None:
     return NAMED[split.lower()]
 
 
-def _deal(split: str, splits: list[str | None], entries: Sequence[Entry], members: dict[int, list[int]]) -> None:
-    """Move whole families from train to `split` until it has its share, in an order that depends on names alone."""
+def deal(
+    split: str, splits: list[str | None], entries: Sequence[Entry], members: dict[int, list[int]], *, least: int
+) -> None:
+    """Move whole families from train to `split` until it has its share, in an order that depends on names alone.
+
+    Args:
+        split: one of SHARES.
+        splits: of all entries; changed here.
+        entries: all of them.
+        members: places of each family.
+        least: samples that the split gets in any case.
+    """
     free = {
         number: places
         for number, places in members.items()
         if all(splits[place] in (None, "train") for place in places)
     }
     total = sum(map(len, members.values()))
-    wanted = min(LARGEST, max(SPLIT_MINIMUM, round(SHARES[split] * total)))
+    wanted = min(LARGEST, max(least, round(SHARES[split] * total)))
     order = sorted(
         free.values(), key=lambda places: hashlib.sha256(min(entries[place].name for place in places).encode()).digest()
     )

@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Entry, Source
+from mmgen.data.imports.look import Look
+from mmgen.data.limits import GROUP_MINIMUM
 from mmgen.data.shards import Sample, Shard, pack
-from mmgen.errors import DataError
+from mmgen.errors import DataError, StorageError
 from mmgen.modalities import media, text
+from mmgen.progress import Progress
 
+SHARD_SAMPLES, SHARD_BYTES = 1000, 64 * 2**20
+OTHER = "other"
+"""Group of samples whose label is too rare for a group of its own."""
 ANEW = "!"
 """Mark behind the ending of a part that is decoded and written anew, since data sets do not hold its format."""
 
@@ -32,10 +40,80 @@ class Piece:
     facts: Mapping[str, Any]
 
 
-def keys(entries: Sequence[Entry]) -> list[str]:
-    """A unique key of each entry, made from its name; what the alphabet of shards does not have is replaced."""
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """Samples with their splits; every list has one entry a sample."""
+
+    entries: Sequence[Entry]
+    looks: Sequence[Look]
+    splits: Sequence[str | None]
+    """None is left out."""
+    family: Sequence[int]
+    known: Collection[str] = ()
+    """Keys that are taken already."""
+
+
+def write_splits(
+    folder: Path, crew: Crew, dealt: Dealt, progress: Progress, present: Mapping[str, Sequence[Shard]]
+) -> dict[str, list[Shard]]:
+    """Write every split in shards, a shard a process.
+
+    Args:
+        folder: where shards go.
+        crew: does the work.
+        dealt: samples and their splits.
+        progress: where shards are counted.
+        present: shards by split that `folder` has already; new ones are numbered after them.
+
+    Returns:
+        The new shards by split.
+    """
+    entries, looks, splits, family, known = dealt.entries, dealt.looks, dealt.splits, dealt.family, dealt.known
+    named, groups = keys(entries, known), _groups(entries, splits)
+    sizes = Counter(family)
+    pieces: dict[str, list[Piece]] = defaultdict(list)
+    for place in sorted(range(len(entries)), key=named.__getitem__):
+        entry, look, split = entries[place], looks[place], splits[place]
+        if split is None:
+            continue
+        facts: dict[str, Any] = {
+            "captions": {code: said[0] for code, said in entry.captions.items()},
+            "concept": entry.label or (named[family[place]] if sizes[family[place]] > 1 else named[place]),
+            "group": groups[place],
+            "name": entry.name,
+        }
+        if entry.group is not None:
+            facts["family"] = entry.group
+        if more := {code: list(said[1:]) for code, said in entry.captions.items() if len(said) > 1}:
+            facts["more_captions"] = more
+        pieces[split].append(Piece(named[place], entry.media, look.parts, look.digests, look.size, facts))
+    tasks = [
+        [(folder, f"{split}-{number:05d}.tar", chunk)]
+        for split in ("train", *sorted(pieces.keys() - {"train"}))
+        for number, chunk in enumerate(_cut(pieces[split]), len(present.get(split, ())))
+    ]
+    progress.start("write", len(tasks), "shards")
+    done: dict[int, Shard] = {}
+    for place, (shard,) in crew.map(write_shards, tasks):
+        if shard is None:
+            raise StorageError(f"writing {tasks[place][0][1]!r} ended its process; is there enough memory?")
+        done[place] = shard
+        progress.update(len(done))
+    progress.done()
+    shards: dict[str, list[Shard]] = defaultdict(list)
+    for place in sorted(done):
+        shards[done[place].file.rpartition("-")[0]].append(done[place])
+    return dict(shards)
+
+
+def keys(entries: Sequence[Entry], known: Collection[str] = ()) -> list[str]:
+    """A unique key of each entry, made from its name; what the alphabet of shards does not have is replaced.
+
+    Args:
+        known: keys that are taken already.
+    """
     made: list[str] = []
-    taken: set[str] = set()
+    taken = set(known)
     for entry in entries:
         stem = PurePosixPath(entry.name).with_suffix("").as_posix() if "." in entry.name else entry.name
         key = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).lstrip("-")[-64:].lstrip("-") or "_"
@@ -72,3 +150,29 @@ def _sample(piece: Piece) -> Sample:
             ending, data = ending.removesuffix(ANEW), reader.encode(reader.read(data, piece.facts["name"]))
         parts[ending] = data
     return Sample(piece.key, parts)
+
+
+def _groups(entries: Sequence[Entry], splits: Sequence[str | None]) -> list[str]:
+    """The label where enough training samples have it, `other` where they do not, `all` where nothing has one."""
+    counts = Counter(entry.label for entry, split in zip(entries, splits, strict=True) if split == "train")
+    if set(counts) == {None}:
+        return ["all"] * len(entries)
+    often = {label for label, count in counts.items() if label is not None and count >= GROUP_MINIMUM}
+    rare = sum(count for label, count in counts.items() if label not in often)
+    if not often or 0 < rare < GROUP_MINIMUM:
+        return ["all"] * len(entries)
+    return [str(entry.label) if entry.label in often else OTHER for entry in entries]
+
+
+def _cut(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Shards of bounded count and size: one is held in memory while it is written."""
+    chunk: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        if chunk and (len(chunk) == SHARD_SAMPLES or size + piece.size > SHARD_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(piece)
+        size += piece.size
+    if chunk:
+        yield chunk

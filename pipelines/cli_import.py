@@ -1,0 +1,128 @@
+"""Verbs `mmgen data import` and `mmgen data add`: data of the user's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.options import Command, answer, data_option, json_option, show_table
+
+LISTED = 10
+"""Samples that were left out which are named on the terminal; all are in the report."""
+
+
+def _options(command: Command) -> Command:
+    """What import and add share."""
+    decorators = (
+        click.argument("folder", type=click.Path(path_type=Path)),
+        click.option("--name", required=True, help="Name of the data set."),
+        click.option(
+            "--text",
+            multiple=True,
+            metavar="[LANGUAGE=]COLUMN",
+            help="Column of captions; can repeat.  [default: text, caption or the like]",
+        ),
+        click.option("--language", default="en", show_default=True, help="Language of captions that name none."),
+        click.option("--group", metavar="COLUMN", help="Samples of one group never lie in different splits."),
+        click.option("--label", metavar="COLUMN", help="What a sample shows: classes, and reports by group."),
+        click.option(
+            "--split", metavar="COLUMN", help="Says train, validation or test.  [default: split, if there is one]"
+        ),
+        click.option("--layout", help="folder, coco, webdataset or parquet, where FOLDER could be several."),
+        click.option("--budget", default=0.1, show_default=True, help="Largest share of bad samples to leave out."),
+        click.option("--licence", default="", help="Their licence, for the card."),
+        click.option("--credit", default="", help="Who made them, for the card."),
+        click.option("--url", default="", help="Where licence or source can be read, for the card."),
+        click.option("--workers", type=click.IntRange(1, 256), help="Processes.  [default: all cores]"),
+        data_option,
+        json_option,
+    )
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+@click.command("import")
+@click.option("--title", default="", help="What the data are, for the card.")
+@_options
+def import_(**given: Any) -> None:
+    """Import a folder of your own as a data set.
+
+    FOLDER holds metadata.jsonl or metadata.csv beside its files, a COCO captions JSON, WebDataset tars or Parquet
+    tables. Every file is looked at once; a bad one is left out and listed with its reason.
+
+    \b
+    mmgen data import photos --name pets
+    mmgen data import photos --name pets --text en=caption --text de=titel --group animal_id
+    """
+    from mmgen.data.imports.importer import import_data
+
+    _do(import_data, **given)
+
+
+@click.command()
+@_options
+def add(**given: Any) -> None:
+    """Add a folder to an imported data set: its next version.
+
+    What is there stays where it is; what is new goes to the split of its group or near copies, if it has any.
+
+    \b
+    mmgen data add more_photos --name pets
+    """
+    from mmgen.data.imports.adding import add_data
+
+    _do(add_data, **given)
+
+
+def _do(
+    work: Callable[..., Any],
+    *,
+    text: tuple[str, ...],
+    language: str,
+    group: str | None,
+    label: str | None,
+    split: str | None,
+    workers: int | None,
+    data_root: Path,
+    as_json: bool,
+    **rest: Any,
+) -> None:
+    from mmgen.data.dataset import data_version
+    from mmgen.data.imports.columns import Columns
+    from mmgen.data.imports.gather import Import
+    from mmgen.progress import choose
+
+    named = [one.rpartition("=")[::2] for one in text]
+    columns = Columns({code or language: column for code, column in named}, language, group, label, split)
+    asked = Import(columns=columns, **rest)
+    progress = choose(None, sys.stderr)
+    try:
+        done = work(asked, data_root, progress, workers or os.cpu_count() or 1)
+    finally:
+        progress.close()
+    version = data_version(done.folder)
+    if as_json:
+        lists = {"refused": done.refused, "left_out": done.left_out}
+        answer(
+            {"name": asked.name, "version": version, "splits": done.samples, "report": str(done.report)}
+            | {kind: [{"name": one.name, "reason": one.reason} for one in found] for kind, found in lists.items()}
+        )
+        return
+    out = done.refused + done.left_out
+    for one in out[:LISTED]:
+        click.echo(f"left out: {one.name}: {one.reason}", err=True)
+    if len(out) > LISTED:
+        click.echo(f"left out: {len(out) - LISTED} more, see {done.report}", err=True)
+    if not asked.licence:
+        click.echo("no licence was stated; the card can say it with --licence, --credit and --url", err=True)
+    rows = [("data set", str(done.folder)), ("version", version)]
+    rows += [(f"split {name}", f"{count} new samples") for name, count in done.samples.items()]
+    rows += [("left out", f"{len(done.refused)} bad, {len(done.left_out)} for another reason; {done.report}")]
+    rows += [("look", f"mmgen data info {asked.name}"), ("train", f"mmgen run emoji --set data.name={asked.name}")]
+    show_table(rows)
