@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from mmgen import recipes
+from mmgen.data.corpus import load_corpus
 from mmgen.ops.keys import STAGES
+from tests.docs.test_data_page import write_photos
 from tests.whole_run import ROOT, WholeRun, place, small_params, whole_run
 
 README = (ROOT / "README.md").read_text()
@@ -37,6 +39,8 @@ def clone(tiny_emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ran.data, folder / "data")
     shutil.copytree(ROOT / "pipelines" / "compiled", folder / "pipelines" / "compiled")
     (folder / "params.yaml").write_text(small_params())
+    corpus = load_corpus(tiny_emoji, "train")
+    write_photos(folder / "photos", list(zip(corpus.captions("en"), corpus.images(64), strict=True)) * 2)
     shutil.rmtree(folder / "runs" / "kfp", ignore_errors=True)
     database = folder / "runs" / "mlflow.db"
     database.unlink()  # it names the folders of the run that it was made by; a run on the copy makes its own
@@ -72,7 +76,7 @@ def test_make_knows_its_verbs(line: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
 def test_links_and_paths_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)

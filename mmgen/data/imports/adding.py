@@ -16,7 +16,7 @@ from mmgen.data.imports.entry import Entry, Refused
 from mmgen.data.imports.gather import Gathered, Import, listed, usable, write_report
 from mmgen.data.imports.importer import Imported
 from mmgen.data.imports.look import Look, look_at_parts
-from mmgen.data.imports.split import deal, families
+from mmgen.data.imports.split import concepts, deal, families
 from mmgen.data.imports.write import Dealt, write_splits
 from mmgen.data.shards import Shard, read_shard
 from mmgen.errors import ConfigError, DataError
@@ -53,8 +53,12 @@ def add_data(asked: Import, root: Path, progress: Progress, workers: int) -> Imp
         write_report(report, found.refused, left_out)
         if not any(splits[len(known) :]):
             raise DataError(f"nothing in {str(asked.folder)!r} is new to {str(target)!r}; see {str(report)!r}")
+        # A family that is there keeps its name.
+        names = {family[place]: entry.label for place, (entry, _, _) in enumerate(known)}
+        own = concepts(entries, family)
+        shared = [names.get(number, name) for number, name in zip(family, own, strict=True)]
         fresh = Dealt(
-            found.entries, found.looks, splits[len(known) :], family[len(known) :], {key for _, _, key in known}
+            found.entries, found.looks, splits[len(known) :], shared[len(known) :], {key for _, _, key in known}
         )
         shards = write_splits(target, crew, fresh, progress, dataset.card.splits)
     card = dataclasses.replace(
@@ -104,11 +108,12 @@ def look_at_shards(tasks: Sequence[tuple[Path, str, Shard]]) -> list[list[Known]
     return [
         [
             (
-                Entry(sample.key, {}, {}, split, sample.facts().get("family")),
+                Entry(sample.key, {}, {}, split, facts.get("family"), facts.get("concept")),
                 look_at_parts(sample.parts),
                 sample.key,
             )
             for sample in read_shard(folder / shard.file, shard)
+            for facts in [sample.facts()]
         ]
         for folder, split, shard in tasks
     ]

@@ -19,7 +19,7 @@ from mmgen.data.dataset import Card
 from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Refused
 from mmgen.data.imports.gather import Gathered, Import, layout_of, listed, usable, write_report
-from mmgen.data.imports.split import assign, families
+from mmgen.data.imports.split import assign, concepts, families
 from mmgen.data.imports.write import Dealt, write_splits
 from mmgen.data.shards import Shard
 from mmgen.errors import ConfigError, StorageError
@@ -64,7 +64,9 @@ def import_data(asked: Import, root: Path, progress: Progress, workers: int) -> 
             if split is None
         ]
         write_report(report, found.refused, left_out)
-        shards = write_splits(scratch, crew, Dealt(found.entries, found.looks, splits, family), progress, {})
+        shards = write_splits(
+            scratch, crew, Dealt(found.entries, found.looks, splits, concepts(found.entries, family)), progress, {}
+        )
         card = _card(asked, layout, found, shards)
         card.save(scratch)
     samples = {split: card.count(split) for split in card.splits}

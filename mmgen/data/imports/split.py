@@ -56,6 +56,15 @@ def families(entries: Sequence[Entry], looks: Sequence[Look]) -> list[int]:
     return [find(place) for place in range(len(entries))]
 
 
+def concepts(entries: Sequence[Entry], family: Sequence[int]) -> list[str | None]:
+    """A name that the members of each family share; None for an entry without family."""
+    members: dict[int, list[str]] = defaultdict(list)
+    for entry, number in zip(entries, family, strict=True):
+        members[number].append(entry.name)
+    names = {number: hashlib.sha256(min(of).encode()).hexdigest()[:10] for number, of in members.items() if len(of) > 1}
+    return [f"family-{names[number]}" if number in names else None for number in family]
+
+
 def assign(entries: Sequence[Entry], family: Sequence[int]) -> list[str | None]:
     """The split of each entry; None for a training sample that a held-out one would give away.
 

@@ -48,7 +48,8 @@ class Dealt:
     looks: Sequence[Look]
     splits: Sequence[str | None]
     """None is left out."""
-    family: Sequence[int]
+    concepts: Sequence[str | None]
+    """What each shares with its family; None for one without."""
     known: Collection[str] = ()
     """Keys that are taken already."""
 
@@ -68,9 +69,8 @@ def write_splits(
     Returns:
         The new shards by split.
     """
-    entries, looks, splits, family, known = dealt.entries, dealt.looks, dealt.splits, dealt.family, dealt.known
+    entries, looks, splits, known = dealt.entries, dealt.looks, dealt.splits, dealt.known
     named, groups = keys(entries, known), _groups(entries, splits)
-    sizes = Counter(family)
     pieces: dict[str, list[Piece]] = defaultdict(list)
     for place in sorted(range(len(entries)), key=named.__getitem__):
         entry, look, split = entries[place], looks[place], splits[place]
@@ -78,7 +78,7 @@ def write_splits(
             continue
         facts: dict[str, Any] = {
             "captions": {code: said[0] for code, said in entry.captions.items()},
-            "concept": entry.label or (named[family[place]] if sizes[family[place]] > 1 else named[place]),
+            "concept": entry.label or dealt.concepts[place] or named[place],
             "group": groups[place],
             "name": entry.name,
         }
