@@ -121,7 +121,8 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 def _groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
     """Optimiser groups: lookup tables, whose rows are visited rarely and may take larger steps, and the rest."""
     tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
-    rest = [parameter for parameter in model.parameters() if not any(parameter is table for table in tables)]
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rest = [parameter for parameter in learned if not any(parameter is table for table in tables)]
     groups = [
         {"params": tables, "scale": config.table_lr, "lr": config.lr},
         {"params": rest, "scale": 1.0, "lr": config.lr},
