@@ -16,7 +16,7 @@ import click
 from mmgen.errors import ConfigError, MmgenError
 from pipelines.cli_data import data
 from pipelines.cli_generate import generate
-from pipelines.cli_import import add, import_
+from pipelines.cli_import import add, diff, import_
 from pipelines.cli_models import compare, history, lineage, promote, rollback
 from pipelines.cli_systems import recipes, systems
 from pipelines.options import (
@@ -233,7 +233,7 @@ def doctor(root: Path, data_root: Path, as_json: bool) -> None:
 
 for verb in (recipes, systems, data, generate, compare, promote, rollback, history, lineage):
     cli.add_command(verb)
-for verb in (import_, add):
+for verb in (import_, add, diff):
     data.add_command(verb)
 
 

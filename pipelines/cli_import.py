@@ -1,4 +1,4 @@
-"""Verbs `mmgen data import` and `mmgen data add`: data of the user's own."""
+"""Verbs `mmgen data import`, `add` and `diff`: data of the user's own and their versions."""
 
 from __future__ import annotations
 
@@ -78,6 +78,67 @@ def add(**given: Any) -> None:
     from mmgen.data.imports.adding import add_data
 
     _do(add_data, **given)
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after", required=False)
+@click.option(
+    "--rev", default="HEAD", show_default=True, help="Commit whose version is compared, when AFTER is left out."
+)
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes.  [default: all cores]")
+@data_option
+@json_option
+def diff(before: str, after: str | None, rev: str, workers: int | None, data_root: Path, as_json: bool) -> None:
+    """Say what changed from data set BEFORE to AFTER.
+
+    With one name: from the version that DVC keeps for a commit to what is there now. Samples added, removed, changed
+    and moved, captions, new words, copies of what was there, and pictures that two splits share.
+
+    \b
+    mmgen data diff pets more_pets
+    mmgen data diff pets --rev HEAD~1
+    """
+    import tempfile
+
+    from mmgen.data.difference import difference
+    from mmgen.ops.data_pin import get_version
+    from mmgen.progress import choose
+
+    first, second = (data_root / name for name in (before, after or before))
+    progress = choose(None, sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="mmgen-diff-") as scratch:
+        if after is None:
+            first = get_version(first, rev, Path(scratch) / before)
+        try:
+            found = difference(first, second, progress, workers or os.cpu_count() or 1)
+        finally:
+            progress.close()
+    counted: dict[str, Any] = {
+        "added": [seen.key for seen in found.added],
+        "removed": [seen.key for seen in found.removed],
+        "changed": [seen.key for seen in found.changed],
+        "moved": [f"{was.key}: {was.split} to {now.split}" for was, now in found.moved],
+        "retold": [f"{was.key}: {_words(was)} to {_words(now)}" for was, now in found.retold],
+        "new words": found.new_words,
+        "copies": [f"{new.key} of {old.split}/{old.key}" for new, old in found.copies],
+        "leaks": [f"{one.split}/{one.key} and {two.split}/{two.key}" for one, two in found.leaks],
+    }
+    if as_json:
+        answer({"splits": found.splits, **counted})
+        return
+    rows = [(f"split {split}", f"{was} to {now} samples") for split, (was, now) in found.splits.items()]
+    rows += [(name, _listed(names)) for name, names in counted.items()]
+    show_table(rows)
+
+
+def _words(seen: Any) -> str:
+    return repr(next(iter(seen.captions.values()), ""))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{len(names)}" + (f": {', '.join(names[:LISTED])}{more}" if names else "")
 
 
 def _do(

@@ -1,4 +1,4 @@
-"""`data.dvc` and the data sets that it pins."""
+"""`data.dvc` and the data sets that it pins; versions that DVC keeps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmgen.errors import StorageError
+from mmgen.errors import ConfigError, StorageError
 
 PIN = Path("data.dvc")
 
@@ -34,11 +34,32 @@ def keep_in_cache(folder: Path) -> bool:
     outs = [Path(out["path"]) for out in yaml.safe_load(PIN.read_bytes())["outs"]]
     if not all(out.is_dir() for out in outs):
         return True
-    command = [sys.executable, "-m", "dvc", "commit", "--quiet", str(PIN)]
+    # Without a terminal DVC refuses, rather than asks, when the data differ from the pin.
+    return _dvc("commit", "--quiet", str(PIN)).returncode == 0
+
+
+def get_version(folder: Path, rev: str, out: Path) -> Path:
+    """Copy the version of a data set that a commit pins to `out`, and return `out`.
+
+    Raises:
+        ConfigError: no such commit, or it does not pin the data set.
+        StorageError: DVC cannot be run.
+    """
+    if rev.startswith("-"):
+        raise ConfigError(f"{rev!r} is not a commit")
+    done = _dvc("get", "--quiet", ".", folder.as_posix(), "--rev", rev, "--out", str(out))
+    if done.returncode:
+        reason = " ".join((done.stderr or done.stdout).removeprefix("ERROR: ").split())[:200]
+        raise ConfigError(
+            f"DVC has no version of {str(folder)!r} at {rev!r} ({reason}); pin it first: dvc add {folder}"
+        )
+    return out
+
+
+def _dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
-        # Without a terminal DVC refuses, rather than asks, when the data differ from the pin.
-        done = subprocess.run(
-            command,
+        return subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
             check=False,
             capture_output=True,
             text=True,
@@ -48,4 +69,3 @@ def keep_in_cache(folder: Path) -> bool:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StorageError(f"could not run dvc: {error}; install it or put the data into its cache later") from error
-    return done.returncode == 0
