@@ -23,8 +23,9 @@ class MelodyConfig:
     dropout: float = 0.1
     """Share of the characters read that are hidden in training."""
     temperature: float = 0.8
-    tries: int = 8
-    """Times that a tune is composed anew, at most, while it cannot be read or a bar does not fill its metre."""
+    tries: int = 16
+    """Times that a tune is composed, at most, while it cannot be read or a bar does not fill its metre; each time anew
+    from its first wrong bar."""
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "batch", "tries"):

@@ -182,13 +182,15 @@ class Melody(Model):
     def compose(
         self, headers: Sequence[Header], begun: Sequence[str], seed: int, tries: int, temperature: float
     ) -> list[Tune]:
-        """A tune for each header and beginning; what is still not readable after `tries` is given as it is."""
+        """A tune for each header and beginning; what is still not readable after `tries` is given as it is.
+
+        A tune that is not is composed anew from its first wrong bar, every other time from the bar before that one.
+        """
         tunes: dict[int, Tune] = {}
         left = list(range(len(headers)))
         for attempt in range(tries):
-            bodies = self._bodies(
-                [headers[row] for row in left], [begun[row] for row in left], seed, left, attempt, temperature
-            )
+            starts = [_right_start(tunes[row], begun[row], attempt % 2) if row in tunes else begun[row] for row in left]
+            bodies = self._bodies([headers[row] for row in left], starts, seed, left, attempt, temperature)
             for row, body in zip(left, bodies, strict=True):
                 tunes[row] = Tune(headers[row].abc(headers[row].words()) + body)
             left = [row for row in left if not readable(tunes[row])]
@@ -251,6 +253,17 @@ def readable(tune: Tune) -> bool:
         return False
     lengths = list(score.bars())
     return len(lengths) > 1 and all(length == score.bar if inner else length <= score.bar for length, inner in lengths)
+
+
+def _right_start(tune: Tune, begun: str, back: int) -> str:
+    """The body up to the last bar line before the first wrong bar, or `back` bars less; `begun` at least."""
+    head = tune.abc.index("\n", tune.abc.index("K:")) + 1
+    body = tune.abc[head:]
+    lines = [place for place, symbol in enumerate(body) if symbol == "|" and place >= len(begun)]
+    right = [place for place in lines if readable(Tune(tune.abc[: head + place + 1] + "|"))]
+    # Readable with a bar line more, since the last bar may be short.
+    last = len(right) - 1 - back
+    return body[: right[last] + 1] if last >= 0 else begun
 
 
 def _mended(tune: Tune) -> Tune:
