@@ -160,14 +160,17 @@ def evaluate(
 ) -> None:
     """Score RECIPE, without the pipeline.
 
-    Trains it first if need be.
+    Trains it first if need be. Where --data names one data set, not the folder of all, the model that learned its own
+    data beside it is judged on that one as well, and the gap between the two is shown.
 
     \b
     mmgen evaluate emoji --out out/evaluate --metrics out/metrics.json
+    mmgen evaluate emoji --data data/pets --out out/pets
     """
     from pipelines.summary import write_flat
 
-    opened = run_stage("evaluate", recipe, settings, root, data_root, out)
+    other = data_root if (data_root / "dataset.json").is_file() else None
+    opened = run_stage("evaluate", recipe, settings, root, other.parent if other else data_root, out, other)
     if metrics:
         write_flat(opened, metrics)
 

@@ -88,8 +88,21 @@ def out_option(command: Command) -> Command:
     return click.option("--out", type=kind, required=True, help="Folder to copy the output to.")(command)
 
 
-def run_stage(stage: str, recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, out: Path) -> Run:
-    """Run `stage` and what it reads, copy its output to `out`, and print where that is."""
+def run_stage(
+    stage: str,
+    recipe: str | None,
+    settings: tuple[str, ...],
+    root: Path,
+    data_root: Path,
+    out: Path,
+    other: Path | None = None,
+) -> Run:
+    """Run `stage` and what it reads, copy its output to `out`, and print where that is.
+
+    With `other`, a data set, the model is judged there too, and `out` gets those scores with the gap to the first ones.
+    """
+    from mmgen.files import read_json
+    from mmgen.ops.generalisation import elsewhere
     from mmgen.ops.jobs import run_up_to
     from mmgen.ops.outputs import copy_output
     from mmgen.ops.stages import open_run
@@ -98,12 +111,29 @@ def run_stage(stage: str, recipe: str | None, settings: tuple[str, ...], root: P
     opened = open_run(*chosen(recipe, settings), root, data_root)
     progress = choose(None, sys.stderr)
     try:
-        run_up_to(stage, opened, progress)
+        made = run_up_to(stage, opened, progress).folder
+        if other is not None:
+            made = elsewhere(opened, other, progress)
     finally:
         progress.close()
-    copy_output(opened, stage, out)
+    copy_output(made, out)
+    if other is not None:
+        show_table(_gaps(read_json(made / "gap.json")))
     click.echo(out)
     return opened
+
+
+def _gaps(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Scores on two data sets for a terminal; a gap whose interval leaves out zero is marked with a star."""
+
+    def said(value: dict[str, float], sign: str = "") -> str:
+        return f"{value['value']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]"
+
+    rows = [("score", found["home"], found["there"], "gap (95 %)")]
+    for name, row in found["metrics"].items():
+        star = " *" if row["gap"]["low"] > 0 or row["gap"]["high"] < 0 else ""
+        rows.append((name, said(row["home"]), said(row["there"]), said(row["gap"], "+") + star))
+    return rows
 
 
 def chosen(recipe: str | None, settings: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

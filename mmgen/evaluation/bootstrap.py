@@ -63,6 +63,21 @@ def difference_interval(
     return mean_interval(first - second, rng, resamples=resamples, level=level)
 
 
+def gap_interval(there: ArrayLike, here: ArrayLike, rng: np.random.Generator, *, resamples: int = 1000) -> Interval:
+    """Mean of `there` less mean of `here`, of different prompts, with its 95 % interval; n is the smaller number.
+
+    >>> gap_interval([1.0, 1.0], [2.0, 2.0, 2.0], np.random.default_rng(0))
+    Interval(value=-1.0, low=-1.0, high=-1.0, n=2)
+
+    Raises:
+        DataError: as for `mean_interval`.
+    """
+    a, b = np.asarray(there, dtype=np.float64), np.asarray(here, dtype=np.float64)
+    value = mean_interval(a, rng, resamples=1).value - mean_interval(b, rng, resamples=1).value
+    low, high = np.quantile(_means(a, rng, resamples) - _means(b, rng, resamples), [0.025, 0.975])
+    return Interval(value, float(low), float(high), min(len(a), len(b)))
+
+
 def ratio_interval(above: ArrayLike, below: ArrayLike, rng: np.random.Generator, *, resamples: int = 1000) -> Interval:
     """Mean of `above` over mean of `below`, both of shape (n,) over the same prompts, with its 95 % interval.
 

@@ -87,8 +87,8 @@ def copy_page(run: Run, stage: str, name: str, target: str) -> None:
             return
 
 
-def copy_output(run: Run, stage: str, target: Path) -> None:
-    """Copy the sealed output of `stage` to `target`, whole or not at all, in place of an earlier copy.
+def copy_output(folder: Path, target: Path) -> None:
+    """Copy the sealed `folder` to `target`, whole or not at all, in place of an earlier copy.
 
     Raises:
         ConfigError: `target` holds something else.
@@ -100,7 +100,7 @@ def copy_output(run: Run, stage: str, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(scratch_copy, ignore_errors=True)
-        shutil.copytree(run.folder(stage), scratch_copy)
+        shutil.copytree(folder, scratch_copy)
         if target.exists():
             shutil.rmtree(target)
         scratch_copy.rename(target)
