@@ -63,6 +63,10 @@ def gan_wasserstein(size: str = "default") -> Recipe:
 def dcgan(size: str = "default") -> Recipe:
     """A conditional DCGAN: convolutions, and a digit that can be asked for.
 
+    Reached by 5,000 steps in 351 CPU-seconds, one seed, n = 1,000: the asked digit recognised in 0.963 (95 % interval
+    0.951 to 0.974), kernel distance to real digits within its noise of 0, all ten digits (entropy 2.30 of 2.30 nats).
+    Small: 0.917 after 800 steps.
+
     Sources: Radford et al. 2015, arXiv:1511.06434; Mirza and Osindero 2014, arXiv:1411.1784.
     """
     training = _training(800 if size == "small" else 5000)
