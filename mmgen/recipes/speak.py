@@ -12,7 +12,7 @@ from mmgen.training.config import TrainingConfig
 def speak(size: str = "default") -> Recipe:
     """Speech of one voice from 18 minutes of it (`mmgen.models.speaker`).
 
-    Reached by 650 steps in 52 CPU-seconds, one seed: sound.cer_known 0.18 (95 % interval 0.13 to 0.23) on the 35 held-out
+    Reached by 650 steps in 52 CPU-seconds, one seed: sound.cer_known 0.18 (95 % interval 0.13 to 0.23) on 35 held-out
     prompts of known words, where 0.25 is the target, and 0.18 on all 65. The recogniser alone errs by 0.10 on the real
     clips. The costs of the search for tiles were chosen on the same prompts, which flatters the figure.
     Small: 0.19 over 14 prompts of known words, 0.22 over 24.
