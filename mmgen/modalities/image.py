@@ -86,6 +86,33 @@ def read(data: bytes, name: str) -> Picture:
         return _rgb(ImageOps.exif_transpose(picture))
 
 
+def glance(data: bytes, name: str, side: int) -> tuple[Header, Picture]:
+    """Decode a whole picture, but keep what it says of itself and a small copy only: much cheaper than `read`.
+
+    Args:
+        data: the bytes of a file.
+        name: what to call it in errors.
+        side: of the small copy in pixels.
+
+    Returns:
+        The header, and the picture squeezed to (side, side, 3) uint8.
+
+    Raises:
+        DataError: as for `read`.
+    """
+    with _opened(data, name) as picture:
+        picture.load()
+        about = Header("JPEG" if picture.format == "MPO" else str(picture.format), picture.mode, *picture.size)
+        upright = ImageOps.exif_transpose(picture)
+        return about, shrink(upright if upright.mode == "RGB" else Image.fromarray(_rgb(upright)), side)
+
+
+def shrink(picture: Image.Image, side: int) -> Picture:
+    """An RGB picture squeezed to (side, side, 3) uint8, each pixel the mean of what it stands for."""
+    factors = (max(1, picture.width // side), max(1, picture.height // side))
+    return np.asarray(picture.reduce(factors).resize((side, side), Image.Resampling.BOX))
+
+
 def resize(array: Picture, size: int) -> Picture:
     """The picture as `size` x `size`, by Lanczos; one that is not square is centred on white, not stretched."""
     if array.shape[:2] == (size, size):

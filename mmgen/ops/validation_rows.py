@@ -70,14 +70,14 @@ def _picture(sample: Sample) -> Row:
         header, array = image.header(data, name), image.read(data, name)
     except DataError as error:
         return row | {"picture_problem": str(error)}
-    thumbnail = Image.fromarray(array).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    thumbnail = image.shrink(Image.fromarray(array), THUMBNAIL)
     return row | {
         "width": header.width,
         "height": header.height,
         "mode": header.mode,
         "spread": float(array.std()),
         "content": hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest(),
-        "thumbnail": np.asarray(thumbnail).ravel(),
+        "thumbnail": thumbnail.ravel(),
     }
 
 

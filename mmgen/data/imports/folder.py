@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -93,9 +94,15 @@ def below(folder: Path, value: Any) -> Path:
     if relative.is_absolute() or ".." in relative.parts or not relative.parts or ":" in relative.parts[0]:
         raise DataError("its path leaves the folder; give it relative to the metadata file")
     path = folder / relative
-    if not path.resolve().is_relative_to(folder.resolve()):
+    # Of the file itself a link is refused where it is read; folders are looked up once each.
+    if not _resolved(path.parent).is_relative_to(_resolved(folder)):
         raise DataError("a link leads out of the folder")
     return path
+
+
+@lru_cache(maxsize=4096)
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def kind(path: Path) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from mmgen.data.alike import THUMBNAIL
 from mmgen.data.imports.entry import Entry
@@ -48,7 +47,7 @@ def look_at_parts(parts: Mapping[str, bytes]) -> Look:
     thumbnail = None
     if pictures:
         with contextlib.suppress(DataError):  # a video has the ending of a picture
-            thumbnail = _small(image.read(pictures[0], "it")).tobytes()
+            thumbnail = image.glance(pictures[0], "it", THUMBNAIL)[1].tobytes()
     return Look(None, {}, digests, sum(map(len, seen.values())), thumbnail)
 
 
@@ -71,19 +70,13 @@ def _look(entry: Entry) -> Look:
 
 
 def _picture(data: bytes) -> tuple[str, bytes]:
-    array = image.read(data, "it")
-    for side in array.shape[:2]:
+    header, small = image.glance(data, "it", THUMBNAIL)
+    for side in (header.width, header.height):
         if not SIDE[0] <= side <= SIDE[1]:
-            raise DataError(f"{array.shape[1]} x {array.shape[0]} pixels; want {SIDE[0]} to {SIDE[1]} each way")
-    small = _small(array)
-    if small.std() < FLAT and array.std() < FLAT:
+            raise DataError(f"{header.width} x {header.height} pixels; want {SIDE[0]} to {SIDE[1]} each way")
+    if int(small.max()) - int(small.min()) < FLAT and image.read(data, "it").std() < FLAT:
         raise DataError("one flat colour")
-    ending = {b"\x89P": "png", b"\xff\xd8": "jpg"}.get(data[:2], "webp")
-    return ending, small.tobytes()
-
-
-def _small(array: image.Picture) -> image.Picture:
-    return np.asarray(Image.fromarray(array).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    return {"PNG": "png", "JPEG": "jpg"}.get(header.format, "webp"), small.tobytes()
 
 
 def _other(modality: str, data: bytes) -> str:
