@@ -20,7 +20,7 @@ run: .venv/.installed ## set up, then the whole pipeline on the default recipe
 test: .venv/.installed ## set up, then all tests with coverage of the wiring
 	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses=2 --dist=loadfile
 
-systems: .venv/.installed ## run every recipe small, write docs/systems.md (about an hour on two cores)
+systems: .venv/.installed ## run every recipe small, write docs/systems.md (half an hour on two cores)
 	$(BIN)/mmgen systems --size small
 
 check: .venv/.installed ## format, lint, types, compiled pipeline
