@@ -8,6 +8,7 @@ Shapes here: N and M pictures, P numbers of a thumbnail.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,7 @@ from mmgen.data.imports.look import look_at_parts
 from mmgen.data.shards import Shard, read_shard
 from mmgen.progress import Progress
 
-LISTED = 20
-"""Names that each list gives; everything is counted."""
+_WORD = re.compile(r"\w[\w'-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _new_words(before: Any, after: Any) -> list[str]:
         found: dict[str, int] = {}
         for seen in samples:
             for caption in seen.captions.values():
-                for word in str(caption).lower().split():
+                for word in _WORD.findall(str(caption).lower()):
                     found[word] = found.get(word, 0) + 1
         return found
 
