@@ -23,7 +23,7 @@ def classify(size: str = "default") -> Recipe:
 def regress(size: str = "default") -> Recipe:
     """The time of the day, in minutes, from a clock's face, the part of the day in words, or both.
 
-    Reached by 5,000 steps, one seed, n = 500: off by 7.9 minutes (95 % interval 7.3 to 8.4) from both, 87 from the words
+    Reached by 5,000 steps, one seed, n = 500: off by 7.9 minutes (95 % interval 7.3 to 8.4) from both, 87 from words
     alone, 374 from the face alone, which cannot tell morning from evening. Small, 35 CPU-seconds: 13.5, 88, 353.
 
     Sources: as `classify`.
