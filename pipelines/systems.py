@@ -95,6 +95,7 @@ def page(found: dict[str, Any]) -> str:
             lines += [f"Held against: {REFERENCES[name]}", ""]
         for size, entry in found[name].items():
             lines += [
+                *([] if lines[-1] == "" else [""]),
                 f"*{size}*, {entry['machine']}:",
                 "",
                 "| score | value [95 % interval] | n | |",
