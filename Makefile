@@ -1,9 +1,9 @@
-# The seven verbs. `make run` and `make test` need nothing but python3 (3.11 or newer), make and git.
+# The verbs. `make run` and `make test` need nothing but python3 (3.11 or newer), make and git.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check systems compile install help
+.PHONY: run test faults check systems compile install help
 
 .venv/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmgen needs Python 3.11 or newer")'
@@ -19,6 +19,9 @@ run: .venv/.installed ## set up, then the whole pipeline on the default recipe
 
 test: .venv/.installed ## set up, then all tests with coverage of the wiring
 	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses=2 --dist=loadfile
+
+faults: .venv/.installed ## set up, then every fault of tests/faults, those that take minutes too
+	$(BIN)/python -m pytest tests/faults -m 'not containers' --numprocesses=2 --dist=loadfile
 
 systems: .venv/.installed ## run every recipe small, write docs/systems.md (half an hour on two cores)
 	$(BIN)/mmgen systems --size small

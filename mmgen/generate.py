@@ -76,7 +76,7 @@ class Generator:
             `n` things of modality `to`; for `all`, each is a dict by modality.
 
         Raises:
-            ConfigError: the model does not know this pair, or an option's value.
+            ConfigError: the model does not know this pair, this option or its value.
         """
         things = {"text": text, "image": image, "sound": sound, "video": video, "music": music}
         given = {name: value for name, value in things.items() if value is not None}
@@ -87,6 +87,9 @@ class Generator:
         if n < 1:
             raise ConfigError(f"n must be at least 1, got {n}")
         asked = {name: value for name, value in options.items() if value is not None}
+        for name in asked:
+            if name not in self.model.options():
+                raise ConfigError(unknown("option", name, self.model.options()))
         copies = {name: [value] * n for name, value in given.items()}
         return self.model.generate(copies, to, n, seed=seed, options=asked)
 

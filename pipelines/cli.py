@@ -18,18 +18,20 @@ from pipelines.cli_data import data
 from pipelines.cli_generate import generate
 from pipelines.cli_import import add, diff, import_
 from pipelines.cli_models import compare, history, lineage, promote, rollback
-from pipelines.cli_systems import recipes, systems
+from pipelines.cli_systems import ablate, recipes, systems
 from pipelines.options import (
     Group,
     answer,
     chosen,
     data_option,
+    init_option,
     json_option,
     out_option,
     recipe_options,
     root_option,
     run_stage,
     show_table,
+    started,
 )
 
 KEPT_CHAMPION = 30
@@ -49,8 +51,11 @@ def cli() -> None:
 
 @cli.command()
 @recipe_options
+@init_option
 @json_option
-def run(recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, as_json: bool) -> None:
+def run(
+    recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, init_from: str | None, as_json: bool
+) -> None:
     """Run the whole pipeline on this machine.
 
     What is done already for RECIPE and its settings is not done again.
@@ -58,6 +63,7 @@ def run(recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Pa
     \b
     mmgen run
     mmgen run emoji --set training.steps=500 --set seed=1
+    mmgen run emoji --set data.name=pets --init-from champion
     """
     from mmgen.ops.keys import STAGES
     from mmgen.ops.stages import flaw, open_run
@@ -67,7 +73,7 @@ def run(recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Pa
     from pipelines.summary import show, summarise
 
     began = time.monotonic()
-    name, overrides = chosen(recipe, settings)
+    name, overrides = started(recipe, settings, init_from, root)
     progress = choose(None, sys.stderr)
     try:
         if missing := missing_data(name, overrides, data_root):
@@ -132,10 +138,17 @@ def judge(recipe: str | None, settings: tuple[str, ...], root: Path, data_root: 
 
 @cli.command()
 @recipe_options
+@init_option
 @out_option
 @click.option("--curves", type=click.Path(path_type=Path, dir_okay=False), help="Also write the curves, a JSON list.")
 def train(
-    recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, out: Path, curves: Path | None
+    recipe: str | None,
+    settings: tuple[str, ...],
+    root: Path,
+    data_root: Path,
+    init_from: str | None,
+    out: Path,
+    curves: Path | None,
 ) -> None:
     """Train RECIPE, without the pipeline.
 
@@ -144,7 +157,8 @@ def train(
     """
     from pipelines.summary import write_curves
 
-    opened = run_stage("train", recipe, settings, root, data_root, out)
+    name, overrides = started(recipe, settings, init_from, root)
+    opened = run_stage("train", name, overrides, root, data_root, out)
     if curves:
         write_curves(opened, curves)
 
@@ -234,7 +248,7 @@ def doctor(root: Path, data_root: Path, as_json: bool) -> None:
         sys.exit(ConfigError.exit_code)
 
 
-for verb in (recipes, systems, data, generate, compare, promote, rollback, history, lineage):
+for verb in (recipes, systems, ablate, data, generate, compare, promote, rollback, history, lineage):
     cli.add_command(verb)
 for verb in (import_, add, diff):
     data.add_command(verb)

@@ -39,6 +39,30 @@ def recipes(as_json: bool) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each arm.")
+@root_option
+@data_option
+def ablate(names: tuple[str, ...], seeds: int, root: Path, data_root: Path) -> None:
+    """Measure what transfer, multi-task learning, augmentation and sampling bring.
+
+    Each improvement is run with and without, with the same steps and seeds, and the differences go to docs/systems.md.
+    NAMES are ablations; all of them, when none is named.
+
+    \b
+    mmgen ablate augment-captioner --seeds 2
+    """
+    from mmgen.files import read_json
+    from pipelines.ablations import ABLATED, ABLATIONS, table
+    from pipelines.ablations import ablate as run
+    from pipelines.systems import write_page
+
+    run(names or tuple(ABLATIONS), seeds, root, data_root)
+    write_page()
+    click.echo("\n".join(table(read_json(ABLATED))))
+
+
+@click.command()
+@click.argument("names", nargs=-1)
 @click.option("--size", type=click.Choice(["small", "default"]), default="small", show_default=True)
 @root_option
 @data_option

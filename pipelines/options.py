@@ -52,6 +52,26 @@ def recipe_options(command: Command) -> Command:
     return command
 
 
+def init_option(command: Command) -> Command:
+    """`--init-from`: a model whose weights are the first ones."""
+    return click.option(
+        "--init-from",
+        "init_from",
+        metavar="champion|RECIPE[@DATA]|PATH",
+        help="Go on from this model's weights instead of random ones.",
+    )(command)
+
+
+def started(recipe: str | None, settings: tuple[str, ...], init_from: str | None, root: Path) -> tuple[str, list[str]]:
+    """The recipe and settings that are meant, the one that names the first weights among them."""
+    name, overrides = chosen(recipe, settings)
+    if init_from is None:
+        return name, list(overrides)
+    from mmgen.ops.initial import setting
+
+    return name, [*overrides, setting(root, init_from, name)]
+
+
 def root_option(command: Command) -> Command:
     """`--root`, else MMGEN_ROOT, else runs/."""
     return click.option(
@@ -91,7 +111,7 @@ def out_option(command: Command) -> Command:
 def run_stage(
     stage: str,
     recipe: str | None,
-    settings: tuple[str, ...],
+    settings: Sequence[str],
     root: Path,
     data_root: Path,
     out: Path,
@@ -136,14 +156,14 @@ def _gaps(found: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def chosen(recipe: str | None, settings: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def chosen(recipe: str | None, settings: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """The recipe and settings that are meant: as given, or from `params.yaml` when no recipe is named.
 
     Raises:
         ConfigError: no recipe is named and `params.yaml` does not name one.
     """
     if recipe is not None:
-        return recipe, settings
+        return recipe, tuple(settings)
     import yaml
 
     try:

@@ -68,6 +68,8 @@ class EvaluationConfig:
     """Things to make where nothing is asked for, and most prompts of a long split to score."""
     resamples: int = 1000
     """Bootstrap resamples behind each interval."""
+    options: tuple[str, ...] = ()
+    """What the model is told when it is sampled, such as `steps=4,guidance=1.5`, instead of its own values."""
     seed: int = 1
     """Noise of the evaluated samples: the same for champion and challenger."""
 

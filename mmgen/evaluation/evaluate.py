@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmgen.errors import ConfigError, unknown
 from mmgen.evaluation.bootstrap import mean_interval
 from mmgen.evaluation.config import TASKS
 from mmgen.evaluation.task import Findings, Section, Subject
@@ -21,6 +22,7 @@ from mmgen.generate import Generator
 from mmgen.modalities import image, media
 from mmgen.progress import Progress
 from mmgen.recipes import Recipe
+from mmgen.recipes.recipe import assign
 
 
 def evaluate(
@@ -39,6 +41,12 @@ def evaluate(
     """
     torch.set_num_threads(recipe.training.threads)
     model = Generator.load(model_folder).model
+    for option in recipe.evaluation.options:
+        name, _, value = option.partition("=")
+        fields = {known: field for known, field in model.options().items() if field}
+        if name not in fields:
+            raise ConfigError(unknown("option of evaluation.options", name, fields))
+        model.config = assign(model.config, fields[name], value)
     task = importlib.import_module(TASKS[recipe.evaluation.task])
     findings: Findings = task.evaluate(Subject(model, judge_folder, dataset, recipe, progress))
     rng = np.random.default_rng(recipe.evaluation.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,3 +68,25 @@ def load(folder: Path) -> Model:
         reason = " ".join(str(error).split())[:200]
         raise StorageError(f"{str(folder / WEIGHTS)!r} cannot be loaded: {reason}") from error
     return model.eval()
+
+
+def load_as(folder: Path, config: Any) -> Model:
+    """A saved model that goes on to learn, with the settings of `config`; those that no weight depends on may differ.
+
+    Raises:
+        ConfigError: another family, or a size differs.
+        StorageError: as for `load`.
+    """
+    facts = read_json(folder / CONFIG)
+    if facts.get("family") != config.family:
+        raise ConfigError(f"a model of family {facts.get('family')!r} cannot start one of family {config.family!r}")
+    wanted = dataclasses.asdict(config)
+    model = model_class(config.family).from_facts({**facts, "config": wanted})
+    try:
+        model.load_state_dict(load_tensors(folder / WEIGHTS))
+    except RuntimeError as error:
+        differing = [f"model.{name}={value!r}" for name, value in facts["config"].items() if wanted.get(name) != value]
+        raise ConfigError(
+            f"the first weights have other sizes than the recipe; they were learned with {', '.join(differing)}"
+        ) from error
+    return model

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
+
+from mmgen.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmgen.data.config import DataConfig
@@ -66,9 +69,29 @@ class Model(nn.Module):
         config = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["config"].items()}
         return cls(cls.Config(**config))
 
+    def adapt(self, corpus: Corpus, data: DataConfig, rng: torch.Generator) -> None:
+        """Make a model that has learned ready to go on with another corpus: its weights are kept, what it must know
+        beside them (words, say) grows, first weights of what is new come from `rng`.
+
+        Raises:
+            ConfigError: the family cannot: what `fit` would take from this corpus is not what the model has.
+        """
+        fresh, own = type(self).fit(self.config, corpus, data, rng).facts(), self.facts()
+        # As JSON, where a tuple is a list: what was loaded came from there.
+        differing = [name for name in fresh if json.dumps(fresh[name]) != json.dumps(own[name])]
+        if differing:
+            raise ConfigError(
+                f"family {self.config.family!r} cannot go on from a model of other data: "
+                f"{' and '.join(differing)} would differ"
+            )
+
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """(source, target) modalities; sources are joined by " and ", and "nothing" is one."""
         raise NotImplementedError
+
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told -> the field of the config that says it otherwise; "" where none does."""
+        return {}
 
     def batches(self, corpus: Corpus, seed: int) -> Batches:
         """An object whose `at(step)` is the batch of that step, from the step alone."""

@@ -121,13 +121,15 @@ def train(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     Raises:
         TrainingError: the loss is not finite.
     """
+    from mmgen.ops.initial import initial_model
     from mmgen.training import train as training
 
     def fill(out: Path, _: Tracked) -> None:
         set_aside = sorted(
             {entry["key"] for entry in read_json(run.folder("validate") / "validation.json")["quarantined"]}
         )
-        training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside)
+        start = initial_model(run.root, run.recipe)
+        training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside, start)
 
     return _run(run, "train", progress, kfp_run, fill)
 

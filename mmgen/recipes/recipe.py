@@ -54,6 +54,15 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     return recipe
 
 
+def assign(config: Any, field: str, text: str) -> Any:
+    """A config with one field read from `text`.
+
+    Raises:
+        ConfigError: a value of the wrong type, or one that the config refuses.
+    """
+    return _set(config, [field], text, field)
+
+
 def describe(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON values: what keys are made of and what MLflow shows."""
     value = dataclasses.asdict(recipe)

@@ -39,6 +39,8 @@ class TrainingConfig:
     """Longest work that a kill can lose."""
     sample_every: int = 500
     """Steps between grids at the fixed prompts."""
+    init_from: str = ""
+    """Key of the training whose weights are the first ones; random ones where it is empty. `--init-from` finds it."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "threads", "sample_every"):

@@ -22,7 +22,13 @@ from mmgen.training.loop import learn
 
 
 def train(
-    dataset: Path, recipe: Recipe, out: Path, work: Path, progress: Progress, quarantined: Collection[str] = ()
+    dataset: Path,
+    recipe: Recipe,
+    out: Path,
+    work: Path,
+    progress: Progress,
+    quarantined: Collection[str] = (),
+    start: Path | None = None,
 ) -> None:
     """Train the recipe's model.
 
@@ -33,8 +39,10 @@ def train(
         work: scratch folder that outlives a kill; holds checkpoints.
         progress: where steps are shown.
         quarantined: keys of training samples to leave out.
+        start: folder of the model whose weights are the first ones; None for random ones.
 
     Raises:
+        ConfigError: the model at `start` does not fit the recipe's.
         DataError: the data set is bad or lacks a language of the recipe.
         TrainingError: a loss is not finite.
     """
@@ -42,8 +50,12 @@ def train(
     started, cpu = time.monotonic(), time.process_time()
     progress.note("reading the data and fitting what needs no steps")
     corpus = load_corpus(dataset, "train", quarantined)
-    family = models.model_class(recipe.model.family)
-    model = family.fit(recipe.model, corpus, recipe.data, generator(recipe.seed, "fit"))
+    rng = generator(recipe.seed, "fit")
+    if start is None:
+        model = models.model_class(recipe.model.family).fit(recipe.model, corpus, recipe.data, rng)
+    else:
+        model = models.load_as(start, recipe.model)
+        model.adapt(corpus, recipe.data, rng)
     batches = model.batches(corpus, recipe.seed)
     samples = work / "samples"
 

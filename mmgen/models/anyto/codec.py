@@ -59,6 +59,12 @@ class PrincipalCodec(nn.Module):
         soft_C = std_C.sqrt()
         self.scale_C.copy_(soft_C * ((std_C / soft_C).square().mean().sqrt()))
 
+    def map_to(self, other: PrincipalCodec) -> tuple[Tensor, Tensor]:
+        """Matrix (C, C) and offset (C,) that turn coefficients of this codec into those of `other`: what `decode` here
+        and `encode` there come to, clamping aside."""
+        matrix_CC = self.scale_C[:, None] * (self.basis_PC.T @ other.basis_PC) / other.scale_C
+        return matrix_CC, (self.mean_P - other.mean_P) @ other.basis_PC / other.scale_C
+
     def encode(self, images_N3SS: Tensor) -> Tensor:
         """Coefficients (N, C) of pictures in [-1, 1]."""
         return ((images_N3SS.flatten(1) - self.mean_P) @ self.basis_PC) / self.scale_C

@@ -33,9 +33,9 @@ class AnyToConfig:
     """Channels of the flow head. A picture that it draws lies in a subspace of this dimension."""
     head_blocks: int = 2
     image_batch: int = 64
-    """Captions per step that are turned into pictures."""
+    """Captions per step that are turned into pictures; 0 leaves drawing out, and"""
     text_batch: int = 32
-    """Pictures per step that are turned into captions."""
+    """Pictures per step that are turned into captions; 0 leaves describing out."""
     draws: int = 1
     """Noise levels per caption and step: several cost one pass of the transformer."""
     text_weight: float = 0.3
@@ -72,6 +72,11 @@ class AnyToConfig:
         if self.components % self.image_tokens:
             raise ConfigError(
                 f"model.components={self.components} is not a multiple of model.image_tokens={self.image_tokens}"
+            )
+        if min(self.image_batch, self.text_batch) < 0 or not self.image_batch + self.text_batch:
+            raise ConfigError(
+                f"model.image_batch={self.image_batch} and model.text_batch={self.text_batch} leave nothing to learn; "
+                "one may be 0"
             )
         if not 16 <= self.image_px <= 256:
             raise ConfigError(f"model.image_px must be between 16 and 256, got {self.image_px}")

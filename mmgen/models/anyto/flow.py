@@ -44,6 +44,18 @@ class FlowHead(nn.Module):
         out: Tensor = self.write(h_NW)
         return out
 
+    def turn(self, back_CC: Tensor, back_C: Tensor, forth_CC: Tensor, forth_C: Tensor) -> None:
+        """Change the coefficients that are read and written, in place, for the same pictures as before.
+
+        Args:
+            back_CC: with `back_C`, new coefficients to the old ones, z_old = z_new back_CC + back_C.
+            forth_CC: with `forth_C`, old coefficients to the new ones.
+        """
+        self.read.bias.add_(self.read.weight @ back_C)
+        self.read.weight.copy_(self.read.weight @ back_CC.T)
+        self.write.bias.copy_(self.write.bias @ forth_CC + forth_C)
+        self.write.weight.copy_(forth_CC.T @ self.write.weight)
+
 
 def noisy(x_NC: Tensor, mean: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw t = sigmoid(N(mean, 1)) (arXiv:2403.03206, sec. 3.1) and noise; return (z_t, t)."""

@@ -10,6 +10,7 @@ Shapes here: B batch, T tokens, D width, C coefficients of a picture, V words.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -33,6 +34,7 @@ from mmgen.models.anyto.memory import PhraseMemory
 from mmgen.models.anyto.transformer import Transformer, prefix_causal
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
 from mmgen.models.base import Loss, Model, seeded
+from mmgen.models.growing import grow
 
 CHUNK = 256
 """Most captions or pictures in one pass: bounds memory."""
@@ -94,6 +96,10 @@ class AnyTo(Model):
             "languages": list(self.languages),
         }
 
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"language": "", "steps": "ode_steps", "guidance": "guidance"}
+
     def batches(self, corpus: Corpus, seed: int) -> AnyToBatches:
         """Batches of `corpus`, which is encoded here, once."""
         length = self.config.max_words
@@ -112,9 +118,26 @@ class AnyTo(Model):
             seed=seed,
         )
 
+    @torch.no_grad()
+    def adapt(self, corpus: Corpus, data: DataConfig, rng: torch.Generator) -> None:
+        """Words of `corpus` are added to those that it knows, and the codec is fitted to its pictures.
+
+        The layers of the head that touch coefficients are turned along, so that it draws what it drew before, as far
+        as the new components can show it; the layer that reads pictures has to learn anew what they mean.
+        """
+        captions = [caption for language in data.languages for caption in corpus.captions(language)]
+        self.vocabulary, self.languages = self.vocabulary.grown(captions, data.languages), data.languages
+        for table in (self.word, self.memory.word):
+            grow(table, len(self.vocabulary), rng)
+        before = copy.deepcopy(self.codec)
+        pictures = to_tensor(corpus.images(self.config.image_px))
+        self.codec.fit(pictures, torch.tensor(corpus.variants()) ** -0.5, rng)
+        self.head.turn(*self.codec.map_to(before), *before.map_to(self.codec))
+
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """(source, target) modalities that the model turns into each other."""
-        return (("text", "image"), ("image", "text"))
+        """Captions to pictures and back; what was left out of training is not offered."""
+        learned = {("text", "image"): self.config.image_batch, ("image", "text"): self.config.text_batch}
+        return tuple(pair for pair, batch in learned.items() if batch)
 
     def objectives(self, batch: Batch) -> dict[str, Loss]:
         """Named losses of one batch, each a function of its own generator; their sum is minimised.
@@ -122,7 +145,9 @@ class AnyTo(Model):
         `image`: mean squared error of the clean coefficients (their mean variance is 1).
         `text`: cross-entropy in nats a word, times `text_weight`.
         """
-        return {"image": partial(self._image_loss, batch), "text": partial(self._text_loss, batch)}
+        losses: dict[str, Loss] = {"image": partial(self._image_loss, batch), "text": partial(self._text_loss, batch)}
+        sizes = {"image": self.config.image_batch, "text": self.config.text_batch}
+        return {name: loss for name, loss in losses.items() if sizes[name]}
 
     def _image_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         condition_ND = self.read_text(batch.prompt_NT)

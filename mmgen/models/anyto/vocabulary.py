@@ -34,6 +34,11 @@ class Vocabulary:
         found = {word for caption in captions for word in split(caption)}
         return cls([*_SPECIAL, *(f"<{language}>" for language in languages), *sorted(found)])
 
+    def grown(self, captions: Iterable[str], languages: Sequence[str]) -> Vocabulary:
+        """This one, and behind it what it lacks of `captions` and `languages`: known words keep their numbers."""
+        found = {word for caption in captions for word in split(caption)} | {f"<{language}>" for language in languages}
+        return Vocabulary([*self.words, *sorted(found - self._number.keys())])
+
     def __len__(self) -> int:
         return len(self.words)
 

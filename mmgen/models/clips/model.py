@@ -33,6 +33,7 @@ from mmgen.models.anyto.vocabulary import PAD, Vocabulary
 from mmgen.models.base import Loss, Model, seeded
 from mmgen.models.clips.config import ClipsConfig
 from mmgen.models.clips.net import FrameNet
+from mmgen.models.growing import grow
 
 PREVIEW = 4
 CHUNK = 64
@@ -107,10 +108,20 @@ class Clips(Model):
         """What `from_facts` needs, as JSON values."""
         return {"config": asdict(self.config), "vocabulary": self.vocabulary.words, "language": self.language}
 
+    def adapt(self, corpus: Corpus, data: DataConfig, rng: torch.Generator) -> None:
+        """Words of `corpus` are added to those that it knows."""
+        self.language = data.languages[0]
+        self.vocabulary = self.vocabulary.grown(corpus.captions(self.language), (self.language,))
+        grow(self.word, len(self.vocabulary), rng)
+
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Videos from words, a picture, both, their own beginning, or nothing; the picture that comes next."""
         sources = ("text", "image", "text and image", "video", "nothing")
         return (*((source, "video") for source in sources), ("video", "image"))
+
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"steps": "steps"}
 
     def batches(self, corpus: Corpus, seed: int) -> ClipsBatches:
         """Batches of `corpus`."""

@@ -81,6 +81,10 @@ class CycleGAN(Model):
         """A picture to one in the other style."""
         return (("image", "image"),)
 
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"style": ""}
+
     def batches(self, corpus: Corpus, seed: int) -> CycleBatches:
         """Batches of the two styles.
 

@@ -111,6 +111,10 @@ class Fusion(Model):
         }
         return {name: side.values(things[name]) for name, side in self.sides.items()}
 
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"temperature": ""}
+
     def batches(self, corpus: Corpus, seed: int) -> FusionBatches:
         """Batches of `corpus`."""
         return FusionBatches(self.values(corpus), self.config.batch, seed)

@@ -97,6 +97,11 @@ class Listener(Model):
         """The module that `facts` describes, its weights still to be loaded."""
         return cls(ListenerConfig(**facts["config"]), facts["texts"], facts["mean"], facts["scale"])
 
+    def adapt(self, corpus: Corpus, data: DataConfig, rng: torch.Generator) -> None:
+        """The n-gram is counted from the transcripts of `corpus`; spectrograms are scaled as before."""
+        self.texts = tuple(sorted(set(corpus.captions("en"))))
+        self.ngram = NGram(self.texts, self.config.order)
+
     @property
     def margin_seconds(self) -> float:
         """Silence that `posteriors` puts before and after a sound."""
@@ -105,6 +110,10 @@ class Listener(Model):
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Sound to text."""
         return (("sound", "text"),)
+
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"beam": "beam"}
 
     def batches(self, corpus: Corpus, seed: int) -> ListenerBatches:
         """Batches of `corpus`.

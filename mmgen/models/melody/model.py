@@ -102,6 +102,10 @@ class Melody(Model):
         """A tune from words, from its beginning, or from nothing."""
         return (("text", "music"), ("music", "music"), ("nothing", "music"))
 
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"tries": "tries", "temperature": "temperature"}
+
     def batches(self, corpus: Corpus, seed: int) -> MelodyBatches:
         """Batches of `corpus`."""
         return MelodyBatches([self.encode(*split(tune)) for tune in corpus.tunes()], self.config.batch, seed)

@@ -126,6 +126,10 @@ class Rewriter(Model):
         """Text from text."""
         return (("text", "text"),)
 
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"source": "", "language": ""}
+
     def batches(self, corpus: Corpus, seed: int) -> RewriterBatches:
         """Batches of `corpus`, which is encoded here, once."""
         config, languages = self.config, self.pieces.languages

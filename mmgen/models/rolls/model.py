@@ -92,6 +92,10 @@ class Rolls(Model):
         """A piece from nothing, or from its beginning."""
         return (("nothing", "music"), ("music", "music"))
 
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"frames": "frames", "temperature": "temperature"}
+
     def batches(self, corpus: Corpus, seed: int) -> RollsBatches:
         """Batches of `corpus`."""
         return RollsBatches([frames(tune) for tune in corpus.tunes()], self.config, seed)

@@ -30,6 +30,12 @@ class ShowTellConfig:
     """Pictures a step, half of them for each core."""
     noise: float = 0.1
     """Standard deviation of noise added to pictures in training; their values lie in [-1, 1]."""
+    shift: float = 0.0
+    """Pictures are moved by up to this share of their side in training, each way, and"""
+    zoom: float = 0.0
+    """made larger or smaller by up to this share."""
+    tint: float = 0.0
+    """Each colour channel is scaled by up to this share, about white."""
     balance: float = 0.3
     """A picture comes with weight 1 / (variants of its concept) ** balance."""
 
@@ -37,6 +43,9 @@ class ShowTellConfig:
         for name in ("channels", "word_width", "width", "place_width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"model.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("shift", "zoom", "tint"):
+            if not 0 <= getattr(self, name) <= 0.5:
+                raise ConfigError(f"model.{name} must be between 0 and 0.5, got {getattr(self, name)}")
         if self.blocks < 0:
             raise ConfigError(f"model.blocks must be at least 0, got {self.blocks}")
         if not 16 <= self.image_px <= 256 or self.image_px % 8:

@@ -35,7 +35,9 @@ from mmgen.examples import Example, spread
 from mmgen.modalities.image import Picture, resize, to_tensor
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
 from mmgen.models.base import Loss, Model, seeded
+from mmgen.models.growing import grow
 from mmgen.models.showtell.config import ShowTellConfig
+from mmgen.models.varying import varied
 
 State = tuple[Tensor, Tensor]
 """The LSTM's output and cell, (1, B, D) each."""
@@ -143,9 +145,19 @@ class ShowTell(Model):
             "languages": list(self.languages),
         }
 
+    def adapt(self, corpus: Corpus, data: DataConfig, rng: torch.Generator) -> None:
+        """Words of `corpus` are added to those that it knows; it then speaks the languages of `data`."""
+        captions = [caption for language in data.languages for caption in corpus.captions(language)]
+        self.vocabulary, self.languages = self.vocabulary.grown(captions, data.languages), data.languages
+        grow(self.word, len(self.vocabulary), rng)
+
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """It describes pictures."""
         return (("image", "text"),)
+
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"language": ""}
 
     def batches(self, corpus: Corpus, seed: int) -> ShowTellBatches:
         """Batches of `corpus`."""
@@ -172,7 +184,9 @@ class ShowTell(Model):
     def _loss(self, x_B3SS: Tensor, words_BT: Tensor, words: Tensor, rng: torch.Generator) -> Tensor:
         """Summed cross-entropy over `words`, the number of words in the whole batch."""
         words_BT = words_BT[:, : int((words_BT != PAD).sum(1).max())]
-        x_B3SS = x_B3SS + self.config.noise * torch.randn(x_B3SS.shape, generator=rng)
+        config = self.config
+        x_B3SS = varied(x_B3SS, config.shift, config.zoom, config.tint, rng)
+        x_B3SS = x_B3SS + config.noise * torch.randn(x_B3SS.shape, generator=rng)
         features_BLC = self.encoder(x_B3SS)
         out_BTE, _, _ = self._say(words_BT[:, :-1], features_BLC, self._begin(features_BLC))
         next_BT = words_BT[:, 1:]

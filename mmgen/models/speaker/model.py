@@ -132,6 +132,10 @@ class Speaker(Model):
         """(source, target) modalities that the model turns into each other."""
         return (("text", "sound"),)
 
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"voice": "voice"}
+
     def batches(self, corpus: Corpus, seed: int) -> SpeakerBatches:
         """Batches of the clips that the model holds: those of the corpus that it was fitted to."""
         symbols, frames = self._clips()

@@ -38,9 +38,9 @@ class TokensConfig:
     memory_width: int = 256
     """Width of the memory of phrases."""
     image_batch: int = 64
-    """Captions a step that are turned into pictures."""
+    """Captions a step that are turned into pictures; 0 leaves drawing out, and"""
     text_batch: int = 64
-    """Pictures a step that are turned into captions."""
+    """Pictures a step that are turned into captions; 0 leaves describing out."""
     text_weight: float = 0.5
     """Weight of the caption loss beside the picture loss; both are nats a token."""
     read_noise: float = 0.3
@@ -65,6 +65,11 @@ class TokensConfig:
             )
         if self.codebook < 2:
             raise ConfigError(f"model.codebook must be at least 2, got {self.codebook}")
+        if min(self.image_batch, self.text_batch) < 0 or not self.image_batch + self.text_batch:
+            raise ConfigError(
+                f"model.image_batch={self.image_batch} and model.text_batch={self.text_batch} leave nothing to learn; "
+                "one may be 0"
+            )
         if not 16 <= self.image_px <= 256:
             raise ConfigError(f"model.image_px must be between 16 and 256, got {self.image_px}")
         if self.temperature < 0:

@@ -38,6 +38,7 @@ from mmgen.modalities.image import Picture, from_tensor, resize, to_tensor
 from mmgen.models.anyto.memory import PhraseMemory
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
 from mmgen.models.base import Loss, Model, seeded
+from mmgen.models.growing import grow
 from mmgen.models.tokens.batches import Batch, TokensBatches, without_padding
 from mmgen.models.tokens.codebooks import PrincipalCodebooks
 from mmgen.models.tokens.config import TokensConfig
@@ -110,9 +111,22 @@ class Tokens(Model):
             "languages": list(self.languages),
         }
 
+    def adapt(self, corpus: Corpus, data: DataConfig, rng: torch.Generator) -> None:
+        """Words of `corpus` are added to those that it knows; the codebooks stay, since codes are what it has learned:
+        pictures of another kind lose detail."""
+        captions = [caption for language in data.languages for caption in corpus.captions(language)]
+        self.vocabulary, self.languages = self.vocabulary.grown(captions, data.languages), data.languages
+        for table in (self.word, self.memory.word):
+            grow(table, len(self.vocabulary), rng)
+
     def pairs(self) -> tuple[tuple[str, str], ...]:
-        """(source, target) modalities that the model turns into each other."""
-        return (("text", "image"), ("image", "text"))
+        """Captions to pictures and back; what was left out of training is not offered."""
+        learned = {("text", "image"): self.config.image_batch, ("image", "text"): self.config.text_batch}
+        return tuple(pair for pair, batch in learned.items() if batch)
+
+    def options(self) -> dict[str, str]:
+        """What `generate` can be told, and the setting that says it otherwise."""
+        return {"language": "", "temperature": "temperature"}
 
     def batches(self, corpus: Corpus, seed: int) -> TokensBatches:
         """Batches of `corpus`, which is encoded here, once."""
@@ -134,7 +148,9 @@ class Tokens(Model):
 
     def objectives(self, batch: Batch) -> dict[str, Loss]:
         """`image`: cross-entropy in nats a code; `text`: in nats a word, times `text_weight`."""
-        return {"image": partial(self._image_loss, batch), "text": partial(self._text_loss, batch)}
+        losses: dict[str, Loss] = {"image": partial(self._image_loss, batch), "text": partial(self._text_loss, batch)}
+        sizes = {"image": self.config.image_batch, "text": self.config.text_batch}
+        return {name: loss for name, loss in losses.items() if sizes[name]}
 
     def _image_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Of the codes given the caption and the codes before."""
