@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from mmgen.models.anyto.model import AnyTo
 from mmgen.models.anyto.vocabulary import Vocabulary
 from mmgen.models.vae.config import VAEConfig
 from mmgen.models.vae.model import VAE
+from mmgen.progress import Progress
 from mmgen.recipes import get
+from mmgen.training.train import train
 
 SMALL = ["model.image_px=16", "model.components=64", "model.image_tokens=4", "model.width=16", "model.head_width=32"]
 SMALL += ["model.memory_rows=64"]
@@ -91,3 +94,27 @@ def test_a_family_that_cannot_grow_says_what_differs(digits: Path, tiny_emoji: P
     model.adapt(load_corpus(digits, "test"), recipe.data, generator(0))
     with pytest.raises(ConfigError, match="classes would differ"):
         model.adapt(load_corpus(tiny_emoji, "train"), recipe.data, generator(0))
+
+
+@pytest.mark.parametrize("recipe", ["emoji", "emoji-tokens"])
+@pytest.mark.parametrize(("left_out", "pair"), [("text", ("text", "image")), ("image", ("image", "text"))])
+def test_a_task_that_is_left_out_is_neither_learned_nor_offered(
+    tiny_emoji: Path, tmp_path: Path, recipe: str, left_out: str, pair: tuple[str, str]
+) -> None:
+    sizes = {
+        "emoji": [*SMALL, "model.image_batch=8", "model.text_batch=4"],
+        "emoji-tokens": [
+            "model.image_px=16", "model.width=16", "model.depth=1", "model.image_batch=8", "model.text_batch=4",
+        ],
+    }  # fmt: skip
+    settings = [*sizes[recipe], f"model.{left_out}_batch=0", "training.steps=2", "training.threads=1"]
+    for name in ("out", "work"):
+        (tmp_path / name).mkdir()
+
+    train(tiny_emoji, get(recipe, settings), tmp_path / "out", tmp_path / "work", Progress())
+
+    model = models.load(tmp_path / "out" / "model")
+    assert model.pairs() == (pair,)
+    row = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert f"loss_{left_out}" not in row
+    assert (tmp_path / "out" / "samples" / "step-000002.png").is_file()

@@ -234,9 +234,13 @@ class AnyTo(Model):
         return from_tensor(self.codec.decode(z_BC))
 
     def preview(self, corpus: Corpus, seed: int) -> list[Example]:
-        """Pictures of the same captions for every run on a data set, spread over it."""
-        captions = corpus.captions(self.languages[0])
-        asked = [captions[row] for row in spread(len(captions), PREVIEW)]
+        """Pictures of the same captions for every run on a data set, spread over it; captions, where it cannot draw."""
+        shown = corpus.take(spread(len(corpus), PREVIEW))
+        asked = shown.captions(self.languages[0])
+        if not self.config.image_batch:
+            real = shown.images(self.config.image_px)
+            told = self.generate({"image": real}, "text", len(real), seed=seed, options={})
+            return [Example(text or "nothing", {"real": picture}) for text, picture in zip(told, real, strict=True)]
         drawn = self.generate({"text": asked}, "image", len(asked), seed=seed, options={})
         return [Example(caption, {"drawn": picture}) for caption, picture in zip(asked, drawn, strict=True)]
 

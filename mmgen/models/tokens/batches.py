@@ -61,4 +61,4 @@ class TokensBatches:
 
 def without_padding(words_BT: Tensor) -> Tensor:
     """Without the padding that all rows share."""
-    return words_BT[:, : int((words_BT != PAD).sum(1).max())]
+    return words_BT[:, : max((words_BT != PAD).sum(1).tolist(), default=0)]
