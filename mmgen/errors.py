@@ -5,6 +5,7 @@
       DataError        an input is bad; the message names it                           exit 20
       StorageError     a disk or store refused, or a sealed folder was altered         exit 40
       TrackingError    the MLflow server or registry refused                           exit 40
+        OutrunError    somebody else changed the champion meanwhile                    exit 40
       TrainingError    the numbers went wrong; the last good checkpoint is kept        exit 10
 
 A message is one line: the thing, the value that was found, the way out. The command line prints it and
@@ -45,6 +46,10 @@ class TrackingError(MmgenError):
     """The tracking server or the model registry cannot be used."""
 
     exit_code = 40
+
+
+class OutrunError(TrackingError):
+    """The champion is no longer the one that a decision was about."""
 
 
 class TrainingError(MmgenError):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmgen.errors import ConfigError, DataError, MmgenError
+from mmgen.errors import ConfigError, DataError, MmgenError, OutrunError
 from mmgen.files import read_json, write_json
 from mmgen.ops.keys import RULES, STAGES
 from mmgen.ops.stages import Run, StageResult, champion_scores, open_run, run_stage, scratch
@@ -169,11 +170,19 @@ def gate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
 
 
 def register(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
-    """Register the model under the names that the verdict gives it; also writes `mlflow.json`, where to look."""
-    from mmgen.ops import registry
+    """Register the model under the names that the verdict gives it; also writes `mlflow.json`, where to look.
+
+    Raises:
+        OutrunError: the champion changed since the gate; its verdict is thrown away, so that the next try asks again.
+    """
+    from mmgen.ops.registration import register as registration
 
     def fill(out: Path, tracked: Tracked) -> None:
-        registry.register(run, tracked, out, kfp_run_id=kfp_run)
+        try:
+            registration(run, tracked, out, kfp_run_id=kfp_run)
+        except OutrunError:
+            shutil.rmtree(run.folder("gate"))
+            raise
         write_json(out / "mlflow.json", {"experiment_id": tracked.experiment_id, "run_id": tracked.parent_id})
 
     return _run(run, "register", progress, kfp_run, fill)

@@ -44,7 +44,7 @@ ENTRIES = {
     "train": ("mmgen.training.train",),
     "evaluate": ("mmgen.evaluation.evaluate",),
     "gate": ("mmgen.ops.gate",),
-    "register": ("mmgen.ops.registry", "mmgen.ops.pyfunc_model"),
+    "register": ("mmgen.ops.registration", "mmgen.ops.pyfunc_model"),
     "report": ("mmgen.evaluation.report",),
 }
 

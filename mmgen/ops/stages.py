@@ -132,6 +132,8 @@ def run_stage(
     started = time.monotonic()
     final = root / "stages" / name / key
     if flaw(final) is None:
+        with contextlib.suppress(OSError):  # a root that cannot be written still serves
+            os.utime(final)  # used now: `mmgen gc` goes by it
         return StageResult(name=name, state="cached", folder=final, seconds=time.monotonic() - started)
     with _disk(final), locked(final, wait):
         problem = flaw(final)

@@ -114,7 +114,8 @@ def _sigterm() -> Iterator[None]:
 
 def _parent(client: MlflowClient, uri: str, run: Run, kfp_run_id: str) -> tuple[str, str]:
     """Id and experiment of the run of the whole pipeline, made when it is not there."""
-    tags = {**run_tags(run, kfp_run_id), "mmgen.stage": "all"}
+    stage_keys = json.dumps(sorted(run.keys.stages.values()))
+    tags = {**run_tags(run, kfp_run_id), "mmgen.stage": "all", "mmgen.stage_keys": stage_keys}
     if joined := os.environ.get("MLFLOW_RUN_ID"):
         parent = client.get_run(joined)
     else:
@@ -129,8 +130,12 @@ def _parent(client: MlflowClient, uri: str, run: Run, kfp_run_id: str) -> tuple[
         parent = found[0]
         client.update_run(parent.info.run_id, status="RUNNING")
     parent_id = str(parent.info.run_id)
-    for name, value in tags.items():
-        client.set_tag(parent_id, name, value)
+    for (
+        name,
+        value,
+    ) in tags.items():  # a rerun of one stage, from a later commit say, does not change where the run is from
+        if name not in parent.data.tags:
+            client.set_tag(parent_id, name, value)
     _log_inputs(client, parent_id, run)
     return parent_id, str(parent.info.experiment_id)
 

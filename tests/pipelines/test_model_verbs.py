@@ -83,13 +83,37 @@ def test_the_card_of_a_data_set_is_shown_with_a_contact_sheet(ran: WholeRun) -> 
     assert Path(card["sheet"]).is_file()
 
 
-def test_a_version_is_made_champion_by_hand(ran: WholeRun, tmp_path: Path) -> None:
+def test_a_version_that_the_gate_kept_out_is_made_champion_by_hand_with_approval(ran: WholeRun, tmp_path: Path) -> None:
     copy = tmp_path / "runs"
     shutil.copytree(ran.root, copy)
+    version = ran.summary["model"]["version"]
 
-    promoted = mmgen("promote", ran.summary["model"]["version"], "--recipe", "emoji", "--json", root=copy)
+    refused = mmgen("promote", version, "--recipe", "emoji", root=copy)
+    tried = mmgen("promote", version, "--recipe", "emoji", "--approve", "--dry-run", "--json", root=copy)
+    promoted = mmgen("promote", version, "--recipe", "emoji", "--approve", "--json", root=copy)
     back = mmgen("rollback", "--recipe", "emoji", root=copy)
+    moves = mmgen("history", "--recipe", "emoji", "--moves", "--json", root=copy)
 
+    assert refused.returncode == 10
+    assert "repeat with --approve" in refused.stderr
+    assert json.loads(tried.stdout)["aliases"] == ["challenger"]
     assert json.loads(promoted.stdout)["aliases"] == ["champion"]
     assert back.returncode == 10
     assert "no previous champion" in back.stderr
+    (move,) = json.loads(moves.stdout)
+    assert (move["version"], move["action"], move["run_key"]) == (version, "promote", ran.summary["run_key"])
+
+
+def test_all_places_agree_where_the_model_of_a_run_comes_from(ran: WholeRun) -> None:
+    done = mmgen("lineage", "--check", "--json", root=ran.root)
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["disagreements"] == []
+    assert {"MLflow run", "registered model", "Kubeflow artifact", "training stage"} <= set(found["compared"])
+
+
+def test_a_fresh_run_leaves_no_garbage(ran: WholeRun) -> None:
+    done = mmgen("gc", "--dry-run", "--json", root=ran.root)
+
+    assert json.loads(done.stdout) == {"dry_run": True, "bytes": 0, "things": []}

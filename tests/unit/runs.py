@@ -46,15 +46,15 @@ def fill_train(out: Path, shade: int = 0, steps: int = 3) -> None:
         Image.fromarray(np.full((4, 4, 3), shade, np.uint8)).save(out / "samples" / f"step-{step:06d}.png")
 
 
-def fill_gate(out: Path, decision: str = "promote") -> None:
+def fill_gate(out: Path, decision: str = "promote", champion: str | None = None) -> None:
     """What stage `gate` leaves."""
-    write_json(out / "verdict.json", {"decision": decision, "reasons": ["made up"], "champion": None, "table": []})
+    write_json(out / "verdict.json", {"decision": decision, "reasons": ["made up"], "champion": champion, "table": []})
 
 
-def make_trained(run: Run, *, decision: str = "promote", shade: int = 0) -> None:
-    """Seal the stages that registration reads."""
+def make_trained(run: Run, *, decision: str = "promote", shade: int = 0, champion: str | None = None) -> None:
+    """Seal the stages that registration reads; the verdict is against the version `champion`."""
     for stage, work in (
         ("train", lambda out: fill_train(out, shade)),
-        ("gate", lambda out: fill_gate(out, decision)),
+        ("gate", lambda out: fill_gate(out, decision, champion)),
     ):
         run_stage(stage, run.keys.stages[stage], run.root, work, facts=run.facts(stage))

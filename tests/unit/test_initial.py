@@ -10,7 +10,7 @@ import pytest
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import is_sealed
 from mmgen.ops.initial import initial_model, setting
-from mmgen.ops.registry import register
+from mmgen.ops.registration import register
 from mmgen.ops.stages import run_stage
 from mmgen.ops.tracking import model_sha256, stage_run
 from mmgen.recipes import get

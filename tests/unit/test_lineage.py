@@ -9,7 +9,7 @@ import pytest
 
 from mmgen.errors import ConfigError
 from mmgen.ops.lineage import Lineage, lineage
-from mmgen.ops.registry import register
+from mmgen.ops.registration import register
 from mmgen.ops.tracking import stage_run
 from tests.unit.runs import make_trained, small_run
 
@@ -29,7 +29,7 @@ def known(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Lineage:
     tmp_path = tmp_path_factory.mktemp("out")
     for number in (2, 1):
         run = small_run(root, number)
-        make_trained(run, shade=number)
+        make_trained(run, shade=number, champion={2: None, 1: "1"}[number])
         with stage_run(run, "register", tmp_path, kfp_run_id=f"kfp-run-{number}") as tracked:
             register(run, tracked, tmp_path, kfp_run_id=f"kfp-run-{number}")
             ids = (tracked.parent_id, tracked.run_id)

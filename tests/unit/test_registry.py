@@ -11,8 +11,10 @@ import pytest
 
 from mmgen.errors import ConfigError, StorageError, TrackingError
 from mmgen.files import read_json
+from mmgen.ops.champions import promote, rollback
 from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.registry import ModelVersion, champion, fetch, history, promote, register, rollback
+from mmgen.ops.registration import register
+from mmgen.ops.registry import ModelVersion, champion, fetch, history
 from mmgen.ops.stages import Run, run_stage
 from mmgen.ops.tracking import model_sha256, stage_run
 from tests.unit.runs import make_trained, small_run
@@ -22,7 +24,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def registered(run: Run, out: Path, *, decision: str = "promote", shade: int | None = None) -> ModelVersion:
-    make_trained(run, decision=decision, shade=int(run.keys.run_key[:4]) if shade is None else shade)
+    shade = int(run.keys.run_key[:4]) if shade is None else shade
+    make_trained(run, decision=decision, shade=shade, champion=aliases(run.root).get("champion"))
     out.mkdir(exist_ok=True)
     with stage_run(run, "register", out) as tracked:
         return register(run, tracked, out, kfp_run_id="kfp-1234")
@@ -58,6 +61,11 @@ def test_a_promoted_model_is_champion_with_its_lineage(root: Path, tmp_path: Pat
         "version": "1",
         "aliases": ["champion"],
         "uri": "models:/mmgen-emoji/1",
+        "run_key": run.keys.run_key,
+        "git_commit": run.git_commit,
+        "data_version": run.data_version,
+        "kfp_run_id": "kfp-1234",
+        "model_sha256": model_sha256(model),
         "decision": "promote",
         "path": str(model),
     }
@@ -113,8 +121,8 @@ def test_a_registration_that_was_killed_before_the_names_is_finished_by_the_next
 def test_the_same_run_with_other_weights_is_another_version(root: Path, tmp_path: Path) -> None:
     run = small_run(root, 1)
     registered(run, tmp_path / "out", shade=1)
-    folder = run.folder("train")
-    (folder / "SEAL.json").unlink()
+    for stage in ("train", "gate"):
+        (run.folder(stage) / "SEAL.json").unlink()
 
     registered(run, tmp_path / "out", shade=2)
 

@@ -1,0 +1,81 @@
+"""Small objects that are put once: the ground under claims and under the log of promotions.
+
+A shelf makes one promise, which a folder and S3 both keep: of many who add an object of one name at the same moment,
+exactly one succeeds. What is there is never changed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Protocol
+
+from mmgen.errors import StorageError
+from mmgen.files import refusal
+
+
+class Shelf(Protocol):
+    """Where small objects are put once."""
+
+    def add(self, name: str, content: bytes) -> bool:
+        """Put an object; False when one of that name is there, which then stays as it is."""
+
+    def read(self, name: str) -> bytes | None:
+        """Content of an object; None when there is none."""
+
+    def names(self, prefix: str) -> list[str]:
+        """Names below `prefix`, sorted."""
+
+
+class FolderShelf:
+    """A shelf in a folder of this machine, or of a volume that several mount.
+
+    Args:
+        folder: made when the first object is put.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, name: str, content: bytes) -> bool:
+        """As of `Shelf`.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        path = self._folder / name
+        scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with scratch.open("wb") as file:
+                file.write(content)
+                os.fsync(file.fileno())
+            scratch.chmod(0o644)
+            # A link is made or refused as one step, also over NFS; a rename would replace what is there.
+            os.link(scratch, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise StorageError(refusal(path, error)) from error
+        finally:
+            scratch.unlink(missing_ok=True)
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        """As of `Shelf`."""
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def names(self, prefix: str) -> list[str]:
+        """As of `Shelf`."""
+        folder = self._folder / prefix
+        found = folder.iterdir() if folder.is_dir() else ()
+        return sorted(f"{prefix}/{path.name}" for path in found if not path.name.startswith("."))
+
+
+def shelf(root: Path) -> Shelf:
+    """The shelf that everybody who works below `root` shares."""
+    return FolderShelf(root / "shelf")
