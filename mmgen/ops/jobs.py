@@ -127,7 +127,7 @@ def train(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
 
     def fill(out: Path, _: Tracked) -> None:
         set_aside = sorted(
-            {entry["key"] for entry in read_json(run.folder("validate") / "validation.json")["quarantined"]}
+            {entry["key"] for entry in read_json(run.sealed("validate") / "validation.json")["quarantined"]}
         )
         start = initial_model(run.root, run.recipe)
         training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside, start)
@@ -140,8 +140,8 @@ def evaluate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     from mmgen.evaluation import evaluate as evaluation
 
     def fill(out: Path, _: Tracked) -> None:
-        model = run.folder("train") / "model"
-        evaluation.evaluate(model, run.folder("judge"), run.data_folder, run.recipe, out, progress)
+        model, judge = run.sealed("train") / "model", run.sealed("judge")
+        evaluation.evaluate(model, judge, run.data_folder, run.recipe, out, progress)
 
     return _run(run, "evaluate", progress, kfp_run, fill)
 

@@ -69,6 +69,15 @@ class Run:
         """Where the sealed output of `stage` stands, or will."""
         return self.root / "stages" / stage / self.keys.stages[stage]
 
+    def sealed(self, stage: str) -> Path:
+        """The output of `stage`, every byte held against its seal: what another stage may read.
+
+        Raises:
+            StorageError: it is not whole.
+        """
+        open_sealed(self.folder(stage))
+        return self.folder(stage)
+
     def unfinished(self, stage: str) -> Path:
         """What a stage that failed had written so far: not sealed, for people to look at."""
         return _workplace(self.folder(stage)) / "out"

@@ -6,7 +6,6 @@ sizes, hashes and thumbnails stays in memory. The data set appears whole or not 
 
 from __future__ import annotations
 
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmgen.data.build import NAMES as BUILT
+from mmgen.data.config import NAME
 from mmgen.data.dataset import Card
 from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Refused
@@ -88,7 +88,7 @@ def _whole(target: Path) -> Iterator[Path]:
 
 
 def _check_name(name: str, target: Path) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]{1,31}", name):
+    if not NAME.fullmatch(name):
         raise ConfigError(f"name {name!r}: use 2 to 32 small letters, digits and '_', a letter first")
     if name in BUILT:
         raise ConfigError(f"name {name!r} is that of a data set that `mmgen data build` makes; choose another")
