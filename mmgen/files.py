@@ -44,8 +44,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield scratch
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(scratch)
         scratch.chmod(0o644)  # some writers (safetensors) leave 0600, which another uid cannot read
         scratch.replace(path)
         _sync_folder(path.parent)
@@ -54,6 +53,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the file's bytes are on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def refusal(path: Path, error: OSError) -> str:

@@ -154,7 +154,6 @@ def _do(
     as_json: bool,
     **rest: Any,
 ) -> None:
-    from mmgen.data.dataset import data_version
     from mmgen.data.imports.columns import Columns
     from mmgen.data.imports.gather import Import
     from mmgen.progress import choose
@@ -167,11 +166,10 @@ def _do(
         done = work(asked, data_root, progress, workers or os.cpu_count() or 1)
     finally:
         progress.close()
-    version = data_version(done.folder)
     if as_json:
         lists = {"refused": done.refused, "left_out": done.left_out}
         answer(
-            {"name": asked.name, "version": version, "splits": done.samples, "report": str(done.report)}
+            {"name": asked.name, "version": done.version, "splits": done.samples, "report": str(done.report)}
             | {kind: [{"name": one.name, "reason": one.reason} for one in found] for kind, found in lists.items()}
         )
         return
@@ -182,7 +180,7 @@ def _do(
         click.echo(f"left out: {len(out) - LISTED} more, see {done.report}", err=True)
     if not asked.licence:
         click.echo("no licence was stated; the card can say it with --licence, --credit and --url", err=True)
-    rows = [("data set", str(done.folder)), ("version", version)]
+    rows = [("data set", str(done.folder)), ("version", done.version)]
     rows += [(f"split {name}", f"{count} new samples") for name, count in done.samples.items()]
     rows += [("left out", f"{len(done.refused)} bad, {len(done.left_out)} for another reason; {done.report}")]
     rows += [("look", f"mmgen data info {asked.name}"), ("train", f"mmgen run emoji --set data.name={asked.name}")]

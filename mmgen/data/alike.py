@@ -2,7 +2,8 @@
 
 Of each thumbnail only the slow waves are compared first (Ahmed et al. 1974, doi:10.1109/T-C.1974.223784, eq. 6). They
 carry most of what differs between pictures, and a distance in them is never larger than the whole one, so pairs that
-are far apart in them need no second look.
+are far apart in them need no second look. The mixture of these waves that varies most puts the pictures in a line:
+those too far apart on it need no look at all.
 
 Shapes here: N and M pictures, P numbers of a thumbnail, Q of its slow waves.
 """
@@ -26,30 +27,42 @@ CHUNK = 256
 
 
 def pairs(a_NP: Thumbnails, b_MP: Thumbnails | None = None) -> Iterator[tuple[int, int]]:
-    """(row of a, row of b) of all pictures nearer than NEAR; within `a`, each pair once, when `b` is not given."""
+    """(row of a, row of b) of all pictures nearer than NEAR, in no order to rely on.
+
+    Within `a`, each pair once, the lower row first, when `b` is not given.
+    """
     within = b_MP is None
     other_MP = a_NP if b_MP is None else b_MP
     if not len(a_NP) or not len(other_MP):
         return
     a_NQ, b_MQ = ((x.astype(np.float32) - 128) @ _waves() for x in (a_NP, other_MP))
-    limit = np.float32(NEAR**2 * a_NP.shape[1])
+    limit = np.float32(NEAR**2 * a_NP.shape[1] * 1.001)
+    centred_MQ = b_MQ - b_MQ.mean(0)
+    line_Q = np.linalg.eigh(centred_MQ.T @ centred_MQ)[1][:, -1]
+    order_N, order_M = (np.argsort(x_NQ @ line_Q, kind="stable") for x_NQ in (a_NQ, b_MQ))
+    a_NP, other_MP, a_NQ, b_MQ = a_NP[order_N], other_MP[order_M], a_NQ[order_N], b_MQ[order_M]
+    at_N, at_M, reach = a_NQ @ line_Q, b_MQ @ line_Q, np.sqrt(limit)
     # |a - b|^2 < limit, as a.b - |b|^2 / 2 > (|a|^2 - limit) / 2: the left side is one product, and few rows exceed.
-    least_N = ((a_NQ**2).sum(1) - limit * 1.001) / 2
+    least_N = ((a_NQ**2).sum(1) - limit) / 2
     a_NQ = np.concatenate([a_NQ, np.ones((len(a_NQ), 1), np.float32)], 1)
     b_MQ = np.concatenate([b_MQ, -(b_MQ**2).sum(1, keepdims=True) / 2], 1)
     for start in range(0, len(a_NQ), CHUNK):
-        first = start if within else 0
-        product = a_NQ[start : start + CHUNK] @ b_MQ[first:].T
+        chunk = slice(start, start + CHUNK)
+        first = start if within else int(np.searchsorted(at_M, at_N[start] - reach))
+        last = int(np.searchsorted(at_M, at_N[chunk][-1] + reach, side="right"))
+        product = a_NQ[chunk] @ b_MQ[first:last].T
         if within:
             np.fill_diagonal(product, -np.inf)
-        least = least_N[start : start + CHUNK]
+        least = least_N[chunk]
         for row in np.flatnonzero(product.max(1, initial=-np.inf) > least):
             one = start + int(row)
             places = first + np.flatnonzero(product[row] > least[row])
             if within:
                 places = places[places > one]
             squares = np.square(a_NP[one].astype(np.float32) - other_MP[places]).sum(1)
-            yield from ((one, int(place)) for place in places[squares < limit])
+            for place in places[squares < np.float32(NEAR**2 * a_NP.shape[1])]:
+                found = (int(order_N[one]), int(order_M[place]))
+                yield (min(found), max(found)) if within else found
 
 
 @cache

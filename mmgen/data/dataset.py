@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,12 @@ def load(folder: Path) -> Dataset:
         raise DataError(f"{str(path)!r} is not a card: {error}; build or pull the data set again") from error
 
 
-def data_version(folder: Path) -> str:
+def data_version(folder: Path, known: Mapping[str, str] | None = None) -> str:
     """The hash that DVC gives a folder: the md5 of its list of md5 and path, with `.dir` behind; 36 characters.
+
+    Args:
+        folder: a data set.
+        known: md5 of files, by path, that were just written and need not be read again.
 
     Raises:
         DataError: the folder is missing or holds something that is not a plain file.
@@ -120,9 +125,11 @@ def data_version(folder: Path) -> str:
             continue
         if not stat.S_ISREG(mode):
             raise DataError(f"{str(path)!r} is not a plain file (link, pipe or device); remove it")
-        with path.open("rb") as file:
-            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        entries.append({"md5": md5, "relpath": path.relative_to(folder).as_posix()})
+        relative = path.relative_to(folder).as_posix()
+        if (md5 := (known or {}).get(relative)) is None:
+            with path.open("rb") as file:
+                md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        entries.append({"md5": md5, "relpath": relative})
     text = json.dumps(sorted(entries, key=lambda entry: entry["relpath"]), sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
 

@@ -62,6 +62,8 @@ def bad_character(text: str) -> str | None:
     >>> bad_character("red\\x07 heart")
     'control character U+0007 at place 3'
     """
+    if text.isprintable():  # nothing that is refused ever is
+        return None
     for place, char in enumerate(text):
         kind = "direction mark" if char in _DIRECTION else _REFUSED.get(unicodedata.category(char))
         if kind is not None:

@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mmgen.data.alike import THUMBNAIL, pairs
 from mmgen.data.shards import Sample
@@ -67,10 +66,9 @@ def _picture(sample: Sample) -> Row:
         return row | {"picture_problem": f"picture parts: {', '.join(endings) or 'none'}; want one"}
     data, name = sample.parts[endings[0]], f"{sample.key}.{endings[0]}"
     try:
-        header, array = image.header(data, name), image.read(data, name)
+        (header, thumbnail), array = image.glance(data, name, THUMBNAIL), image.read(data, name)
     except DataError as error:
         return row | {"picture_problem": str(error)}
-    thumbnail = image.shrink(Image.fromarray(array), THUMBNAIL)
     return row | {
         "width": header.width,
         "height": header.height,
@@ -196,7 +194,7 @@ def _near(rows: Sequence[Row]) -> list[str | None]:
         mine = np.flatnonzero(splits == split)
         left_out = ALIKE if split in ALIKE else {split}
         theirs = np.flatnonzero(~np.isin(splits, sorted(left_out)))
-        for i, j in pairs(thumbnails[mine], thumbnails[theirs]):
+        for i, j in sorted(pairs(thumbnails[mine], thumbnails[theirs])):
             if found[places[mine[i]]] is None:
                 found[places[mine[i]]] = rows[places[theirs[j]]]["row"]
     return found

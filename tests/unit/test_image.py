@@ -199,3 +199,62 @@ def test_the_font_has_the_letters_of_captions(letters: str) -> None:
 
     missing = bytes(font(24).getmask("\U000f0000"))
     assert all(bytes(font(24).getmask(letter)) != missing for letter in letters)
+
+
+def jpegs() -> list[bytes]:
+    """JPEGs of every kind that Pillow writes, of even and odd sizes."""
+    rng = np.random.default_rng(0)
+    found = []
+    for number, side in enumerate([(256, 256), (128, 384), (512, 256), (801, 397), (256, 768), (90, 40)]):
+        picture = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8)).resize(side, Image.Resampling.BICUBIC)
+        options: dict[str, Any] = {"quality": 80, "progressive": number % 2 == 1, "subsampling": number % 3}
+        found += [encode(picture.convert(mode), "JPEG", **options) for mode in ("RGB", "L", "CMYK")]
+        found.append(encode(picture, "JPEG", **options, restart_marker_blocks=5))
+    return found
+
+
+def test_a_glance_finds_all_faults_that_reading_finds_and_no_others() -> None:
+    rng = np.random.default_rng(1)
+    refused = 0
+    for whole in jpegs():
+        for _ in range(25):
+            data = bytearray(whole)
+            at, length = (int(number) for number in rng.integers(1, [len(data), 300]))
+            match rng.integers(3):
+                case 0:
+                    del data[at:]
+                case 1:
+                    data[at : at + length] = rng.bytes(length)
+                case _:
+                    del data[at : at + length]
+            said = []
+            for look in (lambda data: image.read(data, "it"), lambda data: image.glance(data, "it", 16)):
+                try:
+                    look(bytes(data))
+                    said.append("")
+                except DataError as error:
+                    said.append(str(error))
+            assert said[0] == said[1]
+            refused += bool(said[0])
+    assert refused > 150
+
+
+@pytest.mark.parametrize("number", range(24))
+def test_a_glance_has_the_means_of_the_whole_picture(number: int) -> None:
+    data = jpegs()[number]
+    header, small = image.glance(data, "it", 16)
+
+    whole = Image.fromarray(image.read(data, "it"))
+    assert (header.width, header.height) == whole.size
+    means = np.asarray(image.shrink(whole, 16)).astype(np.float64)
+    assert np.sqrt(np.square(means - small).mean()) < 1.5
+
+
+def test_a_glance_is_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 8, 3), np.uint8)).resize((256, 512))
+    for kind in ("JPEG", "PNG", "WEBP"):
+        data = encode(picture, kind, exif=exif)
+        small = image.glance(data, "it", 16)[1].astype(int)
+        assert np.abs(small - np.asarray(image.shrink(Image.fromarray(image.read(data, "it")), 16))).max() < 8

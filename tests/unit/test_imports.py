@@ -275,7 +275,7 @@ def test_two_imports_of_one_folder_are_the_same_bytes(tmp_path: Path, owned: lis
     first = import_(folder, tmp_path / "a")
     second = import_data(Import(folder=folder, name="own", columns=Columns()), tmp_path / "b", Progress(), workers=1)
 
-    assert data_version(first.folder) == data_version(second.folder)
+    assert data_version(first.folder) == data_version(second.folder) == first.version == second.version
 
 
 def test_groups_and_near_copies_never_lie_in_two_splits(tmp_path: Path, owned: list[Pair]) -> None:
@@ -424,6 +424,7 @@ def test_what_is_added_comes_beside_what_is_there(tmp_path: Path, owned: list[Pa
 
     assert all((done.folder / name).read_bytes() == data for name, data in before.items())
     load(done.folder).verify()
+    assert done.version == data_version(done.folder) != first.version
     assert [one.reason for one in done.left_out] == ["is there already, byte by byte"]
     found = {
         caption: split

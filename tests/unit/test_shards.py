@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.data.shards import MAX_PART_BYTES, Sample, read_shard, write_shards
+from mmgen.data.shards import MAX_PART_BYTES, Sample, packed, read_shard, write_shards
 from mmgen.errors import DataError
 
 SAMPLES = [Sample(f"k{number}", {"txt": f"caption {number}".encode(), "json": b"{}"}) for number in range(5)]
@@ -145,3 +145,22 @@ def test_what_a_reader_would_refuse_is_not_written(tmp_path: Path) -> None:
 def test_a_json_part_that_is_no_object_is_refused(content: bytes) -> None:
     with pytest.raises(DataError, match="'k'"):
         Sample("k", {"json": content}).facts()
+
+
+def test_shards_are_the_bytes_that_tarfile_writes() -> None:
+    samples = [
+        Sample(
+            f"{'k' * (number * 7 % 79)}{number % 10}", {"json": b"{}", "png": bytes([number]) * (number * 97 % 2000)}
+        )
+        for number in range(60)
+    ]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.USTAR_FORMAT) as made:
+        for sample in samples:
+            for extension, value in sample.parts.items():
+                info = tarfile.TarInfo(f"{sample.key}.{extension}")
+                info.size = len(value)
+                made.addfile(info, io.BytesIO(value))
+
+    assert packed(samples) == buffer.getvalue()
+    assert packed([]) == bytes(tarfile.RECORDSIZE)

@@ -10,14 +10,14 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmgen.data.dataset import CARD, Dataset, load
+from mmgen.data.dataset import CARD, Dataset, data_version, load
 from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Entry, Refused
 from mmgen.data.imports.gather import Gathered, Import, listed, usable, write_report
 from mmgen.data.imports.importer import Imported
 from mmgen.data.imports.look import Look, look_at_parts
 from mmgen.data.imports.split import concepts, deal, families
-from mmgen.data.imports.write import Dealt, write_splits
+from mmgen.data.imports.write import Dealt, md5s, write_splits
 from mmgen.data.shards import Shard, read_shard
 from mmgen.errors import ConfigError, DataError
 from mmgen.progress import Progress
@@ -60,7 +60,8 @@ def add_data(asked: Import, root: Path, progress: Progress, workers: int) -> Imp
         fresh = Dealt(
             found.entries, found.looks, splits[len(known) :], shared[len(known) :], {key for _, _, key in known}
         )
-        shards = write_splits(target, crew, fresh, progress, dataset.card.splits)
+        written = write_splits(target, crew, fresh, progress, dataset.card.splits)
+    shards = {split: [one.shard for one in of] for split, of in written.items()}
     card = dataclasses.replace(
         dataset.card,
         splits={split: [*old, *shards.get(split, [])] for split, old in dataset.card.splits.items()},
@@ -68,7 +69,10 @@ def add_data(asked: Import, root: Path, progress: Progress, workers: int) -> Imp
     )
     card.save(target)
     samples = {split: sum(shard.samples for shard in new) for split, new in shards.items()}
-    return Imported(folder=target, samples=samples, refused=found.refused, left_out=left_out, report=report)
+    version = data_version(target, md5s(written))
+    return Imported(
+        folder=target, version=version, samples=samples, refused=found.refused, left_out=left_out, report=report
+    )
 
 
 def _sweep(dataset: Dataset) -> None:

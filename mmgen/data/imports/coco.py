@@ -77,7 +77,7 @@ def _annotated(path: Path, folder: Path, language: str) -> Iterator[Entry | Refu
             yield Refused(shown, "no caption")
             continue
         yield Entry(
-            file.relative_to(folder).as_posix(),
+            file.removeprefix(f"{folder}/"),
             {"image": FileSource(file)},
             {language: tuple(said)},
             split,

@@ -32,6 +32,11 @@ class Crew:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def begin(self, work: Callable[[Any], Any]) -> None:
+        """Start the processes, with all that `work` needs imported, while this one has other things to do."""
+        for _ in range(self._workers):
+            self._pool.submit(work, [])
+
     def map(self, work: Callable[[Any], Any], chunks: Sequence[Sequence[Any]]) -> Iterator[tuple[int, list[Any]]]:
         """(place, results) of every chunk, as they are done; None for an item that ended its process.
 

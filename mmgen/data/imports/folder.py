@@ -10,7 +10,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from mmgen.data.imports.columns import ENDINGS, FILE, Columns, each, entry, media_columns
@@ -71,7 +71,7 @@ def _table(path: Path, asked: Columns, split: str | None, folder: Path) -> Itera
                 modality = modality or kind(file)
             except DataError as error:
                 return Refused(f"{name} ({value})"[:200], str(error))
-            shown = file.relative_to(folder).as_posix()
+            shown = file.removeprefix(f"{folder}/")
             if modality in sources:
                 return Refused(name, f"two files of modality {modality}")
             sources[modality] = FileSource(file)
@@ -82,46 +82,48 @@ def _table(path: Path, asked: Columns, split: str | None, folder: Path) -> Itera
     yield from each(((f"{where} line {number}", row) for number, row in rows), make)
 
 
-def below(folder: Path, value: Any) -> Path:
-    """`folder / value`, if that stays below the folder.
+def below(folder: Path, value: Any) -> str:
+    """`folder / value`, if that stays below the folder; as text, since there is one for every sample.
 
     Raises:
         DataError: not a relative path, or one that leaves the folder.
     """
     if not isinstance(value, str) or "\0" in value:
         raise DataError("the file's name is no text")
-    relative = PurePosixPath(value.replace("\\", "/"))
-    if relative.is_absolute() or ".." in relative.parts or not relative.parts or ":" in relative.parts[0]:
+    relative = value.replace("\\", "/")
+    parts = [part for part in relative.split("/") if part not in ("", ".")]
+    if relative.startswith("/") or ".." in parts or not parts or ":" in parts[0]:
         raise DataError("its path leaves the folder; give it relative to the metadata file")
-    path = folder / relative
     # Of the file itself a link is refused where it is read; folders are looked up once each.
-    if not _resolved(path.parent).is_relative_to(_resolved(folder)):
+    *parents, name = parts
+    above = "/".join([str(folder), *parents])
+    if not _inside(above, folder):
         raise DataError("a link leads out of the folder")
-    return path
+    return f"{above}/{name}"
 
 
 @lru_cache(maxsize=4096)
-def _resolved(folder: Path) -> Path:
-    return folder.resolve()
+def _inside(path: str, folder: Path) -> bool:
+    return Path(path).resolve().is_relative_to(folder.resolve())
 
 
-def kind(path: Path) -> str:
+def kind(path: str) -> str:
     """Modality of a file by its ending, else by its first bytes.
 
     Raises:
         DataError: neither says.
     """
-    if (modality := ENDINGS.get(path.suffix.lower())) is not None:
+    if (modality := ENDINGS.get(f".{path.rpartition('.')[2].lower()}")) is not None:
         return modality
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             head = file.read(4)
     except (OSError, ValueError) as error:
         raise DataError("no such file" if isinstance(error, FileNotFoundError) else str(error)) from error
     for sign, modality in _SIGNS.items():
         if head.startswith(sign):
             return modality
-    raise DataError(f"ending {path.suffix!r} is none of {', '.join(ENDINGS)}; convert it")
+    raise DataError(f"ending {Path(path).suffix!r} is none of {', '.join(ENDINGS)}; convert it")
 
 
 def _csv(content: str) -> tuple[list[str], Iterable[tuple[int, Any]]]:

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from mmgen.data.build import NAMES as BUILT
 from mmgen.data.config import NAME
-from mmgen.data.dataset import Card
+from mmgen.data.dataset import Card, data_version
 from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Refused
 from mmgen.data.imports.gather import Gathered, Import, layout_of, listed, usable, write_report
+from mmgen.data.imports.look import look_at
 from mmgen.data.imports.split import assign, concepts, families
-from mmgen.data.imports.write import Dealt, write_splits
+from mmgen.data.imports.write import Dealt, md5s, write_splits
 from mmgen.data.shards import Shard
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import refusal
@@ -33,6 +34,7 @@ class Imported:
     """What came of it."""
 
     folder: Path
+    version: str
     samples: dict[str, int]
     """New ones by split."""
     refused: list[Refused]
@@ -53,24 +55,32 @@ def import_data(asked: Import, root: Path, progress: Progress, workers: int) -> 
     """
     target, report = root / asked.name, root / f"{asked.name}.import.json"
     _check_name(asked.name, target)
-    layout, there = layout_of(asked), listed(asked)
-    with _whole(target) as scratch, Crew(workers) as crew:
-        found = usable(asked, there, crew, progress, report)
-        family = families(found.entries, found.looks)
-        splits = assign(found.entries, family)
-        left_out = [
-            Refused(entry.name, "nearly the same as a sample of a held-out split, or of its group")
-            for entry, split in zip(found.entries, splits, strict=True)
-            if split is None
-        ]
-        write_report(report, found.refused, left_out)
-        shards = write_splits(
-            scratch, crew, Dealt(found.entries, found.looks, splits, concepts(found.entries, family)), progress, {}
-        )
-        card = _card(asked, layout, found, shards)
-        card.save(scratch)
-    samples = {split: card.count(split) for split in card.splits}
-    return Imported(folder=target, samples=samples, refused=found.refused, left_out=left_out, report=report)
+    layout = layout_of(asked)
+    with Crew(workers) as crew:
+        crew.begin(look_at)
+        there = listed(asked)
+        with _whole(target) as scratch:
+            found = usable(asked, there, crew, progress, report)
+            family = families(found.entries, found.looks)
+            splits = assign(found.entries, family)
+            left_out = [
+                Refused(entry.name, "nearly the same as a sample of a held-out split, or of its group")
+                for entry, split in zip(found.entries, splits, strict=True)
+                if split is None
+            ]
+            write_report(report, found.refused, left_out)
+            dealt = Dealt(found.entries, found.looks, splits, concepts(found.entries, family))
+            written = write_splits(scratch, crew, dealt, progress, {})
+            card = _card(asked, layout, found, {split: [one.shard for one in of] for split, of in written.items()})
+            card.save(scratch)
+    return Imported(
+        folder=target,
+        version=data_version(target, md5s(written)),
+        samples={split: card.count(split) for split in card.splits},
+        refused=found.refused,
+        left_out=left_out,
+        report=report,
+    )
 
 
 @contextmanager

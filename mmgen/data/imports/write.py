@@ -1,4 +1,7 @@
-"""One shard of an import: bytes are read again, held against what was looked at, and packed."""
+"""Shards of an import: bytes are read again, held against what was looked at, and packed.
+
+A shard is written under its name at once: no card lists it before all of them are on the disk.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,12 +19,15 @@ from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Entry, Source
 from mmgen.data.imports.look import Look
 from mmgen.data.limits import GROUP_MINIMUM
-from mmgen.data.shards import Sample, Shard, pack
+from mmgen.data.shards import Sample, Shard, packed
 from mmgen.errors import DataError, StorageError
+from mmgen.files import refusal, sync_file
 from mmgen.modalities import media, text
 from mmgen.progress import Progress
 
 SHARD_SAMPLES, SHARD_BYTES = 1000, 64 * 2**20
+SYNCS = 2
+"""Shards that the disk is asked to take at once."""
 OTHER = "other"
 """Group of samples whose label is too rare for a group of its own."""
 ANEW = "!"
@@ -41,6 +48,15 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What a written shard is."""
+
+    shard: Shard
+    md5: str
+    """The version of a data set is made of these."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dealt:
     """Samples with their splits; every list has one entry a sample."""
 
@@ -56,8 +72,8 @@ class Dealt:
 
 def write_splits(
     folder: Path, crew: Crew, dealt: Dealt, progress: Progress, present: Mapping[str, Sequence[Shard]]
-) -> dict[str, list[Shard]]:
-    """Write every split in shards, a shard a process.
+) -> dict[str, list[Written]]:
+    """Write every split in shards, a shard a process; all of them are on the disk when it returns.
 
     Args:
         folder: where shards go.
@@ -68,6 +84,10 @@ def write_splits(
 
     Returns:
         The new shards by split.
+
+    Raises:
+        DataError: a file is not what it was when it was looked at.
+        StorageError: the disk is full or the folder is not writable.
     """
     entries, looks, splits, known = dealt.entries, dealt.looks, dealt.splits, dealt.known
     named, groups = keys(entries, known), _groups(entries, splits)
@@ -93,17 +113,30 @@ def write_splits(
         for number, chunk in enumerate(_cut(pieces[split]), len(present.get(split, ())))
     ]
     progress.start("write", len(tasks), "shards")
-    done: dict[int, Shard] = {}
-    for place, (shard,) in crew.map(write_shards, tasks):
-        if shard is None:
-            raise StorageError(f"writing {tasks[place][0][1]!r} ended its process; is there enough memory?")
-        done[place] = shard
-        progress.update(len(done))
+    done: dict[int, Written] = {}
+    with ThreadPoolExecutor(SYNCS) as disk:  # processes pack the next shards while the disk takes the last ones
+        syncs = []
+        for place, (written,) in crew.map(write_shards, tasks):
+            if written is None:
+                raise StorageError(f"writing {tasks[place][0][1]!r} ended its process; is there enough memory?")
+            done[place] = written
+            syncs.append(disk.submit(sync_file, folder / written.shard.file))
+            progress.update(len(done))
+        try:
+            for sync in syncs:
+                sync.result()
+        except OSError as error:
+            raise StorageError(refusal(folder, error)) from error
     progress.done()
-    shards: dict[str, list[Shard]] = defaultdict(list)
+    shards: dict[str, list[Written]] = defaultdict(list)
     for place in sorted(done):
-        shards[done[place].file.rpartition("-")[0]].append(done[place])
+        shards[done[place].shard.file.rpartition("-")[0]].append(done[place])
     return dict(shards)
+
+
+def md5s(written: Mapping[str, Sequence[Written]]) -> dict[str, str]:
+    """The md5 of every file that was written."""
+    return {one.shard.file: one.md5 for of in written.values() for one in of}
 
 
 def keys(entries: Sequence[Entry], known: Collection[str] = ()) -> list[str]:
@@ -126,13 +159,23 @@ def keys(entries: Sequence[Entry], known: Collection[str] = ()) -> list[str]:
     return made
 
 
-def write_shards(tasks: Sequence[tuple[Path, str, Sequence[Piece]]]) -> list[Shard]:
-    """Write shards, each a folder, the file's name and its samples.
+def write_shards(tasks: Sequence[tuple[Path, str, Sequence[Piece]]]) -> list[Written]:
+    """Write shards, each a folder, the file's name and its samples; whether they are on the disk is asked later.
 
     Raises:
         DataError: a file is not what it was when it was looked at.
+        StorageError: the disk is full or the folder is not writable.
     """
-    return [pack(folder, file, [_sample(piece) for piece in pieces]) for folder, file, pieces in tasks]
+    done = []
+    for folder, file, pieces in tasks:
+        content = packed([_sample(piece) for piece in pieces])
+        try:
+            (folder / file).write_bytes(content)
+        except OSError as error:
+            raise StorageError(refusal(folder / file, error)) from error
+        shard = Shard(file, hashlib.sha256(content).hexdigest(), len(content), len(pieces))
+        done.append(Written(shard, hashlib.md5(content, usedforsecurity=False).hexdigest()))
+    return done
 
 
 def _sample(piece: Piece) -> Sample:
