@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -93,7 +94,8 @@ def diff(before: str, after: str | None, rev: str, workers: int | None, data_roo
     """Say what changed from data set BEFORE to AFTER.
 
     With one name: from the version that DVC keeps for a commit to what is there now. Samples added, removed, changed
-    and moved, captions, new words, copies of what was there, and pictures that two splits share.
+    and moved, captions, new words, copies of what was there, pictures that two splits share, and whether pictures and
+    captions as a whole moved by more than chance.
 
     \b
     mmgen data diff pets more_pets
@@ -125,15 +127,29 @@ def diff(before: str, after: str | None, rev: str, workers: int | None, data_roo
         "leaks": [f"{one.split}/{one.key} and {two.split}/{two.key}" for one, two in found.leaks],
     }
     if as_json:
-        answer({"splits": found.splits, **counted})
+        embeddings = {kind: dataclasses.asdict(shift) for kind, shift in found.shifts.items()}
+        for kind, shift in found.shifts.items():
+            embeddings[kind]["beyond_chance"] = shift.beyond_chance
+        answer({"splits": found.splits, **counted, "embeddings": embeddings})
         return
     rows = [(f"split {split}", f"{was} to {now} samples") for split, (was, now) in found.splits.items()]
     rows += [(name, _listed(names)) for name, names in counted.items()]
+    for kind, shift in found.shifts.items():
+        verdict = "more than chance" if shift.beyond_chance else "no more than chance"
+        halves = f"random halves of the old version {_bounds(shift.chance)}, {shift.n} samples each"
+        rows += [(f"{kind} moved", f"{verdict}: {_bounds(shift.distance)}, {halves}")]
+        far = [f"{key} ({distance:.3g} from {nearest})" for key, distance, nearest in shift.foreign]
+        rows += [(f"{kind}, most foreign", _listed(far))]
     show_table(rows)
 
 
 def _words(seen: Any) -> str:
     return repr(next(iter(seen.captions.values()), ""))
+
+
+def _bounds(figure: tuple[float, float, float]) -> str:
+    mean, low, high = figure
+    return f"{mean:.3g} (95 % of draws {low:.3g} to {high:.3g})"
 
 
 def _listed(names: list[str]) -> str:

@@ -35,7 +35,7 @@ def pairs(a_NP: Thumbnails, b_MP: Thumbnails | None = None) -> Iterator[tuple[in
     other_MP = a_NP if b_MP is None else b_MP
     if not len(a_NP) or not len(other_MP):
         return
-    a_NQ, b_MQ = ((x.astype(np.float32) - 128) @ _waves() for x in (a_NP, other_MP))
+    a_NQ, b_MQ = waves(a_NP), waves(other_MP)
     limit = np.float32(NEAR**2 * a_NP.shape[1] * 1.001)
     centred_MQ = b_MQ - b_MQ.mean(0)
     line_Q = np.linalg.eigh(centred_MQ.T @ centred_MQ)[1][:, -1]
@@ -63,6 +63,12 @@ def pairs(a_NP: Thumbnails, b_MP: Thumbnails | None = None) -> Iterator[tuple[in
             for place in places[squares < np.float32(NEAR**2 * a_NP.shape[1])]:
                 found = (int(order_N[one]), int(order_M[place]))
                 yield (min(found), max(found)) if within else found
+
+
+def waves(thumbnails_NP: Thumbnails) -> NDArray[np.float32]:
+    """(N, Q) slow waves of thumbnails: a distance in them is at most that of the thumbnails."""
+    found: NDArray[np.float32] = (thumbnails_NP.astype(np.float32) - 128) @ _waves()
+    return found
 
 
 @cache

@@ -1,15 +1,12 @@
-"""What changed from one data set to another: samples, captions, pictures, copies, leaks.
+"""What changed from one data set to another: samples, captions, pictures, embeddings, copies, leaks.
 
-Shards that both have byte by byte are compared by their sha256 alone; pictures are compared by thumbnails, all of them.
-
-Shapes here: N and M pictures, P numbers of a thumbnail.
+Shards that both have byte by byte, or that were looked at before, are checked by their sha256 alone; pictures are
+compared by thumbnails, all of them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,25 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgen.data.alike import pairs
-from mmgen.data.dataset import Dataset, load
+from mmgen.data.dataset import load
 from mmgen.data.imports.crew import Crew
-from mmgen.data.imports.look import look_at_parts
-from mmgen.data.shards import Shard, read_shard
+from mmgen.data.seen import Seen, keep, kept, see
+from mmgen.data.shift import Shift, shifts
+from mmgen.data.words import words
 from mmgen.progress import Progress
-
-_WORD = re.compile(r"\w[\w'-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One sample of either data set."""
-
-    key: str
-    split: str
-    digest: bytes
-    """Of its media."""
-    captions: Mapping[str, str]
-    thumbnail: NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +43,8 @@ class Difference:
     """Added samples that show nearly the same as one that was there."""
     leaks: list[tuple[Seen, Seen]]
     """Pictures that two splits now share, nearly or wholly."""
+    shifts: dict[str, Shift]
+    """How far pictures and captions moved as a whole."""
 
 
 def difference(before: Path, after: Path, progress: Progress, workers: int) -> Difference:
@@ -69,13 +55,16 @@ def difference(before: Path, after: Path, progress: Progress, workers: int) -> D
     """
     old, new = load(before), load(after)
     with Crew(workers) as crew:
-        there = _seen(old, {}, crew, progress)
-        known = {shard.sha256: there[shard.sha256] for shards in old.card.splits.values() for shard in shards}
-        here = _seen(new, known, crew, progress)
+        known = kept(before) | kept(after)
+        there = see(old, known, crew, progress)
+        here = see(new, known | there, crew, progress)
+    if not known.keys() >= there.keys() | here.keys():
+        keep(after, there | here)
     a = {seen.key: seen for samples in there.values() for seen in samples}
     b = {seen.key: seen for samples in here.values() for seen in samples}
     both = [(a[key], b[key]) for key in sorted(a.keys() & b.keys())]
     added = [b[key] for key in sorted(b.keys() - a.keys())]
+    changed = [now for was, now in both if was.digest != now.digest]
     return Difference(
         splits={
             split: tuple(  # type: ignore[misc]  # of two
@@ -85,45 +74,14 @@ def difference(before: Path, after: Path, progress: Progress, workers: int) -> D
         },
         added=added,
         removed=[a[key] for key in sorted(a.keys() - b.keys())],
-        changed=[now for was, now in both if was.digest != now.digest],
+        changed=changed,
         moved=[(was, now) for was, now in both if was.split != now.split],
         retold=[(was, now) for was, now in both if was.captions != now.captions],
         new_words=_new_words(a.values(), b.values()),
         copies=_near(added, list(a.values())),
         leaks=_leaks(list(b.values())),
+        shifts=shifts(list(a.values()), list(b.values()), added + changed),
     )
-
-
-def _seen(dataset: Dataset, known: Mapping[str, list[Seen]], crew: Crew, progress: Progress) -> dict[str, list[Seen]]:
-    """Samples by the sha256 of their shard; those of `known` shards are taken from there."""
-    tasks = [
-        [(dataset.folder, split, shard)]
-        for split, shards in dataset.card.splits.items()
-        for shard in shards
-        if shard.sha256 not in known
-    ]
-    listed = {shard.sha256 for shards in dataset.card.splits.values() for shard in shards}
-    found = {sha256: samples for sha256, samples in known.items() if sha256 in listed}
-    progress.start(f"read {dataset.folder.name}", len(tasks), "shards")
-    for count, (place, (samples,)) in enumerate(crew.map(see_shards, tasks), 1):
-        found[tasks[place][0][2].sha256] = samples
-        progress.update(count)
-    progress.done()
-    return found
-
-
-def see_shards(tasks: Sequence[tuple[Path, str, Shard]]) -> list[list[Seen]]:
-    """The samples of each shard."""
-    found = []
-    for folder, split, shard in tasks:
-        samples = []
-        for sample in read_shard(folder / shard.file, shard):
-            look = look_at_parts(sample.parts)
-            digest = hashlib.sha256(b"".join(look.digests[ending] for ending in sorted(look.digests))).digest()
-            thumbnail = None if look.thumbnail is None else np.frombuffer(look.thumbnail, np.uint8)
-            samples.append(Seen(sample.key, split, digest, dict(sample.facts().get("captions", {})), thumbnail))
-        found.append(samples)
-    return found
 
 
 def _new_words(before: Any, after: Any) -> list[str]:
@@ -131,7 +89,7 @@ def _new_words(before: Any, after: Any) -> list[str]:
         found: dict[str, int] = {}
         for seen in samples:
             for caption in seen.captions.values():
-                for word in _WORD.findall(str(caption).lower()):
+                for word in words(caption):
                     found[word] = found.get(word, 0) + 1
         return found
 
@@ -145,7 +103,7 @@ def _near(these: Sequence[Seen], those: Sequence[Seen]) -> list[tuple[Seen, Seen
     if not a or not b:
         return []
     found: dict[int, int] = {}
-    for one, two in pairs(_stacked(a), _stacked(b)):
+    for one, two in sorted(pairs(_stacked(a), _stacked(b))):
         found.setdefault(one, two)
     return [(a[one], b[two]) for one, two in found.items()]
 
@@ -154,7 +112,7 @@ def _leaks(samples: Sequence[Seen]) -> list[tuple[Seen, Seen]]:
     pictured = [seen for seen in samples if seen.thumbnail is not None]
     if not pictured:
         return []
-    found = ((pictured[a], pictured[b]) for a, b in pairs(_stacked(pictured)))
+    found = ((pictured[a], pictured[b]) for a, b in sorted(pairs(_stacked(pictured))))
     return [(one, two) for one, two in found if one.split != two.split]
 
 

@@ -9,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmgen.data.dataset import load
 from mmgen.data.difference import difference
+from mmgen.data.seen import FILE, Seen, kept
 from mmgen.data.shards import Sample
-from mmgen.errors import ConfigError
+from mmgen.data.shift import shifts
+from mmgen.errors import ConfigError, DataError
 from mmgen.modalities.image import encode, read
 from mmgen.ops.data_pin import get_version
 from mmgen.progress import Progress
@@ -59,6 +62,8 @@ def test_every_kind_of_change_is_found(versions: tuple[Path, Path]) -> None:
     assert found.new_words == ["zyx"]
     assert ("copy", there[4].key) in {(new.key, old.key) for new, old in found.copies}
     assert there[1].key in {seen.key for pair in found.leaks for seen in pair}
+    assert not found.shifts["captions"].beyond_chance  # one caption in 240
+    assert {key for key, _, _ in found.shifts["pictures"].foreign} == {"copy", there[1].key}
 
 
 def test_a_version_of_a_commit_is_compared_with_what_is_there(
@@ -99,3 +104,54 @@ def test_a_version_of_a_commit_is_compared_with_what_is_there(
     assert found["splits"]["train"] == [60, 59]
     with pytest.raises(ConfigError, match="DVC has no version of 'data/own' at 'nothing'"):
         get_version(Path("data/own"), "nothing", tmp_path / "out")
+
+
+def scene(number: int, brightness: float, caption: str) -> Seen:
+    rng = np.random.default_rng(number)
+    thumbnail = np.clip(rng.normal(brightness, 40, (16, 16, 3)), 0, 255).astype(np.uint8).ravel()
+    return Seen(f"s{number:04d}", "train", number.to_bytes(4), {"en": f"{caption} {rng.integers(30)}"}, thumbnail)
+
+
+def test_a_shift_is_told_from_chance() -> None:
+    old = [scene(number, 120, "a red cap") for number in range(300)]
+    same = [scene(number, 120, "a red cap") for number in range(1000, 1200)]
+    darker = [scene(number, 110, "a red cap") for number in range(2000, 2200)]
+    retold = [scene(number, 120, "two blue caps") for number in range(3000, 3200)]
+
+    def moved(new: list[Seen]) -> set[str]:
+        return {kind for kind, shift in shifts(old, new, new).items() if shift.beyond_chance}
+
+    assert moved(old) == moved(same) == set()
+    assert moved(darker) == {"pictures"}
+    assert moved(retold) == {"captions"}
+    white = scene(9000, 250, "something else")
+    found = shifts(old, [*old, *same[:20], white], [*same[:20], white])
+    assert [shift.foreign[0][0] for shift in found.values()] == ["s9000", "s9000"]
+    assert found["pictures"].n == 150
+    low, high = found["pictures"].chance[1:]
+    assert low < 0 < high
+    assert shifts(old[:19], same, same) == {}
+
+
+def test_what_was_seen_is_used_again_and_never_for_other_bytes(
+    versions: tuple[Path, Path],
+) -> None:
+    before, after = versions
+    first = difference(before, after, Progress(), 1)
+    shards = {shard.sha256 for of in load(after).card.splits.values() for shard in of}
+    assert shards <= kept(after).keys()
+
+    again = difference(before, after, Progress(), 1)
+
+    assert [seen.key for seen in again.changed] == [seen.key for seen in first.changed]
+    assert [(a.key, b.key) for a, b in again.leaks] == [(a.key, b.key) for a, b in first.leaks]
+    assert again.shifts == first.shifts
+    shard = after / load(after).card.splits["train"][0].file
+    content = bytearray(shard.read_bytes())
+    content[-20_000] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DataError, match="sha256 differs"):
+        difference(before, after, Progress(), 1)
+    cache = after.with_name(f".{after.name}.seen") / FILE
+    cache.write_bytes(cache.read_bytes()[:-1] + b"x")
+    assert kept(after) == {}

@@ -30,6 +30,7 @@ from mmgen.modalities.image import Picture, encode, resize
 from mmgen.ops.validation import validate
 from mmgen.progress import Progress
 from mmgen.recipes import get
+from mmgen.training.train import train
 
 Pair = tuple[str, Picture]
 
@@ -238,6 +239,36 @@ def test_every_layout_gives_the_same_samples(tmp_path: Path, owned: list[Pair], 
     assert found.keys() == {caption for caption, _ in owned}
     assert all(np.array_equal(found[caption], picture) for caption, picture in owned)
     assert done.refused == []
+
+
+TINY_MODEL = [
+    "model.image_px=16",
+    "model.components=16",
+    "model.image_tokens=4",
+    "model.width=16",
+    "model.head_width=32",
+    "model.memory_rows=64",
+    "model.image_batch=8",
+    "model.text_batch=4",
+    "training.steps=2",
+    "training.threads=1",
+    "training.sample_every=2",
+]
+
+
+@pytest.mark.parametrize("make", [write_folder, as_coco, as_webdataset, as_parquet])
+def test_a_recipe_trains_on_every_layout(tmp_path: Path, owned: list[Pair], make: Any) -> None:
+    done = import_(make(tmp_path / "theirs", owned), tmp_path / "data")
+    out, work = tmp_path / "out", tmp_path / "work"
+    out.mkdir()
+    work.mkdir()
+
+    train(done.folder, get("emoji", TINY_MODEL), out, work, Progress())
+
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 2
+    assert all(np.isfinite(row["loss"]) for row in rows)
+    assert (out / "model" / "weights.safetensors").is_file()
 
 
 def test_all_captions_of_a_coco_picture_are_kept(tmp_path: Path, owned: list[Pair]) -> None:

@@ -18,6 +18,7 @@ from mmgen.data.imports.importer import Imported
 from mmgen.data.imports.look import Look, look_at_parts
 from mmgen.data.imports.split import concepts, deal, families
 from mmgen.data.imports.write import Dealt, md5s, write_splits
+from mmgen.data.seen import keep, kept
 from mmgen.data.shards import Shard, read_shard
 from mmgen.errors import ConfigError, DataError
 from mmgen.progress import Progress
@@ -60,7 +61,7 @@ def add_data(asked: Import, root: Path, progress: Progress, workers: int) -> Imp
         fresh = Dealt(
             found.entries, found.looks, splits[len(known) :], shared[len(known) :], {key for _, _, key in known}
         )
-        written = write_splits(target, crew, fresh, progress, dataset.card.splits)
+        written, seen = write_splits(target, crew, fresh, progress, dataset.card.splits)
     shards = {split: [one.shard for one in of] for split, of in written.items()}
     card = dataclasses.replace(
         dataset.card,
@@ -68,6 +69,7 @@ def add_data(asked: Import, root: Path, progress: Progress, workers: int) -> Imp
         licences=_licences(dataset, asked),
     )
     card.save(target)
+    keep(target, kept(target) | seen)
     samples = {split: sum(shard.samples for shard in new) for split, new in shards.items()}
     version = data_version(target, md5s(written))
     return Imported(

@@ -22,6 +22,7 @@ from mmgen.data.imports.gather import Gathered, Import, layout_of, listed, usabl
 from mmgen.data.imports.look import look_at
 from mmgen.data.imports.split import assign, concepts, families
 from mmgen.data.imports.write import Dealt, md5s, write_splits
+from mmgen.data.seen import keep
 from mmgen.data.shards import Shard
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import refusal
@@ -70,9 +71,10 @@ def import_data(asked: Import, root: Path, progress: Progress, workers: int) -> 
             ]
             write_report(report, found.refused, left_out)
             dealt = Dealt(found.entries, found.looks, splits, concepts(found.entries, family))
-            written = write_splits(scratch, crew, dealt, progress, {})
+            written, seen = write_splits(scratch, crew, dealt, progress, {})
             card = _card(asked, layout, found, {split: [one.shard for one in of] for split, of in written.items()})
             card.save(scratch)
+    keep(target, seen)
     return Imported(
         folder=target,
         version=data_version(target, md5s(written)),

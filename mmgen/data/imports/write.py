@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Entry, Source
 from mmgen.data.imports.look import Look
 from mmgen.data.limits import GROUP_MINIMUM
+from mmgen.data.seen import Seen, media_digest
 from mmgen.data.shards import Sample, Shard, packed
 from mmgen.errors import DataError, StorageError
 from mmgen.files import refusal, sync_file
@@ -44,6 +47,8 @@ class Piece:
     """Modality -> ending."""
     digests: Mapping[str, bytes]
     size: int
+    place: int
+    """Among all that was dealt."""
     facts: Mapping[str, Any]
 
 
@@ -72,7 +77,7 @@ class Dealt:
 
 def write_splits(
     folder: Path, crew: Crew, dealt: Dealt, progress: Progress, present: Mapping[str, Sequence[Shard]]
-) -> dict[str, list[Written]]:
+) -> tuple[dict[str, list[Written]], dict[str, list[Seen]]]:
     """Write every split in shards, a shard a process; all of them are on the disk when it returns.
 
     Args:
@@ -83,7 +88,7 @@ def write_splits(
         present: shards by split that `folder` has already; new ones are numbered after them.
 
     Returns:
-        The new shards by split.
+        The new shards by split, and what was seen of their samples by the sha256 of the shard.
 
     Raises:
         DataError: a file is not what it was when it was looked at.
@@ -106,7 +111,7 @@ def write_splits(
             facts["family"] = entry.group
         if more := {code: list(said[1:]) for code, said in entry.captions.items() if len(said) > 1}:
             facts["more_captions"] = more
-        pieces[split].append(Piece(named[place], entry.media, look.parts, look.digests, look.size, facts))
+        pieces[split].append(Piece(named[place], entry.media, look.parts, look.digests, look.size, place, facts))
     tasks = [
         [(folder, f"{split}-{number:05d}.tar", chunk)]
         for split in ("train", *sorted(pieces.keys() - {"train"}))
@@ -129,9 +134,20 @@ def write_splits(
             raise StorageError(refusal(folder, error)) from error
     progress.done()
     shards: dict[str, list[Written]] = defaultdict(list)
+    seen: dict[str, list[Seen]] = {}
     for place in sorted(done):
-        shards[done[place].shard.file.rpartition("-")[0]].append(done[place])
-    return dict(shards)
+        split = done[place].shard.file.rpartition("-")[0]
+        shards[split].append(done[place])
+        of = tasks[place][0][2]
+        if not any(ending.endswith(ANEW) for piece in of for ending in piece.parts.values()):
+            seen[done[place].shard.sha256] = [_seen(piece, split, looks[piece.place]) for piece in of]
+    return dict(shards), seen
+
+
+def _seen(piece: Piece, split: str, look: Look) -> Seen:
+    digests = {ending: look.digests[modality] for modality, ending in piece.parts.items()}
+    thumbnail = None if look.thumbnail is None else np.frombuffer(look.thumbnail, np.uint8)
+    return Seen(piece.key, split, media_digest(digests), piece.facts["captions"], thumbnail)
 
 
 def md5s(written: Mapping[str, Sequence[Written]]) -> dict[str, str]:
