@@ -60,7 +60,7 @@ def import_data(asked: Import, root: Path, progress: Progress, workers: int) -> 
     with Crew(workers) as crew:
         crew.begin(look_at)
         there = listed(asked)
-        with _whole(target) as scratch:
+        with _whole(target) as scratch, crew:  # the crew ends first: what failed is removed when nobody writes
             found = usable(asked, there, crew, progress, report)
             family = families(found.entries, found.looks)
             splits = assign(found.entries, family)
