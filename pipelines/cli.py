@@ -19,6 +19,7 @@ from pipelines.cli_generate import generate
 from pipelines.cli_import import add, diff, import_
 from pipelines.cli_models import compare, gc, history, lineage, promote, rollback
 from pipelines.cli_systems import ablate, recipes, systems
+from pipelines.cli_track import track
 from pipelines.options import (
     Group,
     answer,
@@ -248,7 +249,7 @@ def doctor(root: Path, data_root: Path, as_json: bool) -> None:
         sys.exit(ConfigError.exit_code)
 
 
-for verb in (recipes, systems, ablate, data, generate, compare, promote, rollback, history, lineage, gc):
+for verb in (recipes, systems, ablate, data, generate, compare, promote, rollback, history, lineage, gc, track):
     cli.add_command(verb)
 for verb in (import_, add, diff):
     data.add_command(verb)

@@ -34,7 +34,7 @@ def serve_mlflow(root: Path, port: int) -> None:
     """
     import socket
 
-    from mmgen.ops.mlflow_client import ENVIRONMENT
+    from mmgen.ops.mlflow_server import ServerConfig
 
     database = (root / "mlflow.db").resolve()
     if not database.is_file():
@@ -46,12 +46,8 @@ def serve_mlflow(root: Path, port: int) -> None:
         except OSError as error:
             raise ConfigError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error
     print(f"MLflow: http://127.0.0.1:{port}", flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{database}"]
-    command += ["--artifacts-destination", str((root / "mlartifacts").resolve())]
-    # Without this the server starts seven more processes of some 230 MB each, for jobs that nobody asks for.
-    settings = {**ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with subprocess.Popen(command, env={**os.environ, **settings}) as server:
+    config = ServerConfig(store=f"sqlite:///{database}", artifacts=str((root / "mlartifacts").resolve()), port=port)
+    with subprocess.Popen(config.command(), env=config.environment()) as server:
         try:
             code = server.wait()
         finally:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mmgen.errors import StorageError
 from mmgen.files import SEAL, is_sealed, read_json
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
+from mmgen.ops.shipping import STAGE_KEYS
 from mmgen.ops.stages import locked
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _needed(client: MlflowClient) -> tuple[set[str], set[str], set[str]]:
         entry.experiment_id for entry in pages(client.search_experiments, filter_string="name LIKE 'mmgen/%'")
     ]
     for run in pages(client.search_runs, experiments, "attributes.status = 'RUNNING'") if experiments else []:
-        stage_keys |= set(json.loads(run.data.tags.get("mmgen.stage_keys", "[]")))
+        stage_keys |= set(json.loads(run.data.tags.get(STAGE_KEYS, "[]")))
     return run_keys - {""}, stage_keys - {""}, models
 
 

@@ -28,8 +28,10 @@ from tests.unit.runs import small_run
 
 out = Path(sys.argv[1]) / "out"
 out.mkdir()
-with stage_run(small_run(Path(sys.argv[1])), "train", out):
+with stage_run(small_run(Path(sys.argv[1])), "train", out) as tracked:
     (out / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5}\\n{"step": 2, "lo')
+    while not tracked.run_id:
+        time.sleep(0.05)
     print("started", flush=True)
     time.sleep(60)
 """
