@@ -91,18 +91,18 @@ class MlflowServer:
         self.config = config
         self.uri = f"http://127.0.0.1:{config.port}"
         self._environment = config.environment({**os.environ, **environment})
-        self._log = log
+        self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.config.command(), env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + 180
         while True:
-            assert self._process.poll() is None, f"the server ended:\n{self._log.read_text()[-2000:]}"
+            assert self._process.poll() is None, f"the server ended:\n{self.log.read_text()[-2000:]}"
             assert time.monotonic() < deadline, "the server did not come up"
             with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
                 urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgen.files import open_sealed, read_json, write_json
+from mmgen.files import write_json
+from mmgen.ops.candidate import candidate
 from mmgen.ops.champions import NOBODY, move
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
 from mmgen.ops.packaging import log_model
@@ -36,14 +37,12 @@ def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "") -> 
     Writes `model.json` into `out`: name, version, aliases, uri, decision, path of the model, and where it comes from.
 
     Raises:
-        StorageError: the model's or the verdict's folder is not whole.
+        ConfigError: the model's name cannot be one.
+        StorageError: the model's or the verdict's folder is not whole, or not this run's.
         OutrunError: the champion is no longer the one that the gate compared with.
         TrackingError: the registry cannot be used.
     """
-    for stage in ("train", "gate"):
-        open_sealed(run.folder(stage))
-    model = run.folder("train") / "model"
-    verdict = read_json(run.folder("gate") / "verdict.json")
+    model, verdict = candidate(run)
     name = model_name(run.recipe)
     tags = {
         **run_tags(run, kfp_run_id),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgen.errors import ConfigError, StorageError
+from mmgen.ops.candidate import plain_name
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
 from mmgen.ops.tracking import model_sha256
 from mmgen.recipes import Recipe, on_own_data
@@ -44,7 +45,7 @@ class ModelVersion:
 
 def model_name(recipe: Recipe) -> str:
     """Name of a recipe's model in the registry; on data other than the recipe's own it has a champion of its own."""
-    return f"mmgen-{recipe.name}" if on_own_data(recipe) else f"mmgen-{recipe.name}-on-{recipe.data.name}"
+    return plain_name(f"mmgen-{recipe.name}" if on_own_data(recipe) else f"mmgen-{recipe.name}-on-{recipe.data.name}")
 
 
 def champion(root: Path, name: str) -> tuple[ModelVersion, Path] | None:
