@@ -22,6 +22,13 @@ TINY = 60
 """Samples of each split of `tiny_emoji`; in `train` as many of each of the five groups."""
 
 
+def pytest_report_header() -> str:
+    """Says what the tests of the tracker run against on this machine."""
+    from tests.mlflow_server import store_in_words
+
+    return f"MLflow's server over: {store_in_words()}"
+
+
 @pytest.fixture(scope="session")
 def great_expectations() -> None:
     """Import Great Expectations once, quietly: on import it uses parts of Python that are deprecated."""
