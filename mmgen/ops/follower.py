@@ -98,7 +98,7 @@ class Follower(threading.Thread):
         self.known.set()
         self._serve(client)
         self._answered(shipping.send_rows(client, self._entry))
-        self._answered(shipping.finish(client, self._entry))
+        self._answered(shipping.finish(client, self._entry, live=True))
         self._hold.close()
         self._send_others()
 
@@ -128,6 +128,7 @@ class Follower(threading.Thread):
     def _gather(self) -> None:
         with self._files:
             if not self._ending.is_set():
+                self._entry.beat()
                 self._entry.gather(self._metrics)
 
     def _answered(self, requests: Iterator[None]) -> None:

@@ -69,7 +69,7 @@ def announce(client: MlflowClient, uri: str, root: Path, entry: Entry, *, live: 
             client.set_tag(parent_id, name, value)
             yield
     if live and not facts["joined"]:
-        _settle(client, parent_id, "RUNNING", facts["began"])
+        _settle(client, parent_id, "RUNNING", facts["began"], live=True)
         yield
     yield from _log_inputs(client, parent, facts)
     tries = _find(client, experiment_id, facts, facts["stage"])
@@ -101,14 +101,17 @@ def send_rows(client: MlflowClient, entry: Entry) -> Iterator[None]:
 
 def beat(client: MlflowClient, entry: Entry) -> Iterator[None]:
     """Say that the stage is alive."""
-    entry.beat()
     for run_id in _ours(entry):
         client.set_tag(run_id, HEARTBEAT, str(int(time.time())))
         yield
 
 
-def finish(client: MlflowClient, entry: Entry) -> Iterator[None]:
-    """Log the files, end the runs, remove the entry."""
+def finish(client: MlflowClient, entry: Entry, *, live: bool) -> Iterator[None]:
+    """Log the files, end the runs, remove the entry.
+
+    Args:
+        live: the stage has ended just now, in this process.
+    """
     end, sent = entry.end, entry.sent
     assert end is not None  # only entries that were closed get here
     run_id = sent["run_id"]
@@ -121,7 +124,7 @@ def finish(client: MlflowClient, entry: Entry) -> Iterator[None]:
     yield
     facts = entry.facts
     if not facts["joined"] and (end["status"] != "FINISHED" or facts["last"]):
-        _settle(client, sent["parent_id"], end["status"], end["time"])
+        _settle(client, sent["parent_id"], end["status"], end["time"], live=live)
         yield
     entry.remove()
 
@@ -143,7 +146,7 @@ def send_waiting(uri: str, root: Path) -> Iterator[str]:
                     for send in (
                         announce(client, uri, root, entry, live=False),
                         send_rows(client, entry),
-                        finish(client, entry),
+                        finish(client, entry, live=False),
                     ):
                         for _ in send:
                             yield ""
@@ -160,9 +163,9 @@ def _ours(entry: Entry) -> list[str]:
     return [sent["run_id"]] if entry.facts["joined"] else [sent["run_id"], sent["parent_id"]]
 
 
-def _settle(client: MlflowClient, parent_id: str, status: str, when: int) -> None:
-    """Set the status of a parent, unless something later has set it."""
-    if when < int(client.get_run(parent_id).data.tags.get(SETTLED_AT, 0)):
+def _settle(client: MlflowClient, parent_id: str, status: str, when: int, *, live: bool) -> None:
+    """Set the status of a parent; a stage that is sent late does not undo what a later one has set."""
+    if not live and when < int(client.get_run(parent_id).data.tags.get(SETTLED_AT, 0)):
         return
     client.set_tag(parent_id, SETTLED_AT, str(when))
     if status == "RUNNING":
