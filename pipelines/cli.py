@@ -17,6 +17,7 @@ from mmgen.errors import ConfigError, MmgenError
 from pipelines.cli_data import data
 from pipelines.cli_generate import generate
 from pipelines.cli_import import add, diff, import_
+from pipelines.cli_inspect import inspect
 from pipelines.cli_models import compare, gc, history, lineage, promote, rollback
 from pipelines.cli_systems import ablate, recipes, systems
 from pipelines.cli_track import track
@@ -249,7 +250,23 @@ def doctor(root: Path, data_root: Path, as_json: bool) -> None:
         sys.exit(ConfigError.exit_code)
 
 
-for verb in (recipes, systems, ablate, data, generate, compare, promote, rollback, history, lineage, gc, track):
+VERBS = (
+    recipes,
+    systems,
+    ablate,
+    data,
+    generate,
+    inspect,
+    compare,
+    promote,
+    rollback,
+    history,
+    lineage,
+    gc,
+    track,
+)
+
+for verb in VERBS:
     cli.add_command(verb)
 for verb in (import_, add, diff):
     data.add_command(verb)

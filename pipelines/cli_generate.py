@@ -7,20 +7,20 @@ from typing import Any
 
 import click
 
-from mmgen.errors import ConfigError, DataError
-from pipelines.options import answer, json_option, model_folder, recipe_option, root_option
-
-SOURCES = ("text", "image", "sound", "video", "music")
+from mmgen.errors import ConfigError
+from pipelines.options import (
+    answer,
+    json_option,
+    model_folder,
+    read_things,
+    recipe_option,
+    root_option,
+    things_option,
+)
 
 
 @click.command()
-@click.option(
-    "--from",
-    "given",
-    multiple=True,
-    metavar="text=WORDS|image=FILE|sound=FILE|video=FILE|music=FILE",
-    help="What to start from; can repeat. Leave it out to make something from nothing.",
-)
+@things_option
 @click.option("--to", required=True, metavar="image|text|sound|video|music|all", help="What to make.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; text is also printed.")
 @click.option("-n", "count", type=click.IntRange(1, 64), default=1, show_default=True, help="How many.")
@@ -52,13 +52,12 @@ def generate(
     mmgen generate --from image=heart.png --to text
     mmgen generate --recipe gan --to image --out digits.png -n 16
     """
-    named = [_source(item) for item in given]
     if to != "text" and out is None:
         raise click.UsageError(f"--to {to} needs --out FILE", click.get_current_context())
     from mmgen.generate import Generator
 
+    things = {source: found[-1] for source, found in read_things(given).items()}
     generator = Generator.load(model_folder(model, recipe, root))
-    things = {source: _read(source, content) for source, content in named}
     for word, near in generator.unknown_words(str(things.get("text", ""))).items():
         hint = f"; the nearest that it knows is {near!r}" if near else ""
         click.echo(f"mmgen: the model has never met the word {word!r}{hint}", err=True)
@@ -69,13 +68,6 @@ def generate(
         answer({"files": [str(path) for path in files], "texts": texts})
     else:
         click.echo("\n".join(made if to == "text" else [str(files[0])]))
-
-
-def _source(item: str) -> tuple[str, str]:
-    source, equals, content = item.partition("=")
-    if not equals or source not in SOURCES:
-        raise ConfigError(f'--from {item!r} names no source; write text="red heart", or one of {SOURCES[1:]} and =FILE')
-    return source, content
 
 
 def _option(item: str) -> tuple[str, Any]:
@@ -89,18 +81,6 @@ def _option(item: str) -> tuple[str, Any]:
         except ValueError:
             continue
     return name, value
-
-
-def _read(source: str, content: str) -> Any:
-    from mmgen.modalities import media
-
-    if source == "text":
-        return media.module("text").read(content.encode(), "--from text")
-    try:
-        data = Path(content).read_bytes()
-    except OSError as error:
-        raise DataError(f"{source} {content!r} cannot be read: {error.strerror}") from error
-    return media.module(source).read(data, content)
 
 
 def _write(made: list[Any], to: str, out: Path, seed: int) -> list[Path]:

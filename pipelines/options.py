@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmgen.errors import ConfigError
+from mmgen.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from mmgen.ops.stages import Run
 
 PARAMS = Path("params.yaml")
 """Names the default recipe; looked for where the command is started, like DVC does."""
+
+SOURCES = ("text", "image", "sound", "video", "music")
+"""What `--from` can be."""
 
 Command = Callable[..., Any]
 
@@ -213,6 +216,42 @@ def model_folder(model: str, recipe: str | None, root: Path) -> Path:
     if found is None:
         raise ConfigError(f"{name} has no champion yet; run: mmgen run, or name a version with --model")
     return found[1]
+
+
+def things_option(command: Command) -> Command:
+    """`--from`: things to start from, as `text=WORDS` or `image=FILE`."""
+    return click.option(
+        "--from",
+        "given",
+        multiple=True,
+        metavar="text=WORDS|image=FILE|sound=FILE|video=FILE|music=FILE",
+        help="What to start from; can repeat.",
+    )(command)
+
+
+def read_things(given: Sequence[str]) -> dict[str, list[Any]]:
+    """Things by modality, each read and checked.
+
+    Raises:
+        ConfigError: not a modality and what it holds.
+        DataError: a file that cannot be read, or is not what it should be.
+    """
+    from mmgen.modalities import media
+
+    found: dict[str, list[Any]] = {}
+    for item in given:
+        source, equals, content = item.partition("=")
+        if not equals or source not in SOURCES:
+            raise ConfigError(
+                f'--from {item!r} names no source; write text="red heart", or one of {SOURCES[1:]} and =FILE'
+            )
+        try:
+            data = content.encode() if source == "text" else Path(content).read_bytes()
+        except OSError as error:
+            raise DataError(f"{source} {content!r} cannot be read: {error.strerror}") from error
+        name = "--from text" if source == "text" else content
+        found.setdefault(source, []).append(media.module(source).read(data, name))
+    return found
 
 
 def answer(value: Any) -> None:

@@ -9,6 +9,7 @@ others show what was understood.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from mmgen.data.corpus import Corpus, load_corpus
-from mmgen.data.order import generator
 from mmgen.evaluation.bootstrap import mean_interval
+from mmgen.evaluation.captions import bleu4, caption_scores, distinct, groups_of, seen_rows
 from mmgen.evaluation.statistics import (
     frechet_distance_interval,
     kernel_distance_interval,
@@ -26,7 +27,11 @@ from mmgen.evaluation.statistics import (
 from mmgen.evaluation.task import Findings, Metric, Section, Subject
 from mmgen.evaluation.views_judge import Judge, load_judge
 from mmgen.examples import Example, sheet, spread
+from mmgen.inspection import attribution, failures
+from mmgen.inspection.latent import Interpolates, interpolations
+from mmgen.inspection.neighbours import neighbours
 from mmgen.modalities.image import Picture
+from mmgen.models.base import Model
 
 SPLITS = {
     "seen": ("Seen captions", "Captions of the training set, drawn again. Right answers are memory."),
@@ -58,7 +63,7 @@ HEADLINE = {
 
 KERNEL_HALVES, FRECHET_HALVES = 100, 20
 """Half-samples behind the intervals of the two distances; each costs a fraction of a second."""
-SHOWN, FAILURES = 32, 16
+SHOWN, FAILURES, LOOKED_INTO, ERASED = 32, 16, 8, 4
 
 
 @dataclass(frozen=True)
@@ -92,13 +97,11 @@ def evaluate(subject: Subject) -> Findings:
     train_features = judge.features(train.images(size))
     subject.progress.update(1)
     answers: dict[str, Answers] = {}
-    seen_rows = torch.empty(0)
+    rows: list[int] = []
     for number, split in enumerate(splits):
         if split == "seen":
-            # Half of a small set is kept for the distances between drawn and other real pictures.
-            count = min(recipe.evaluation.seen, len(train) // 2)
-            seen_rows = torch.randperm(len(train), generator=generator("evaluation", "seen"))[:count]
-            asked, pool, pool_features = train.take(seen_rows.tolist()), [train], train_features
+            rows = seen_rows(len(train), recipe.evaluation.seen)
+            asked, pool, pool_features = train.take(rows), [train], train_features
         else:
             asked = load_corpus(subject.dataset, split)
             pool = [train, asked]
@@ -106,7 +109,7 @@ def evaluate(subject: Subject) -> Findings:
         answers[split] = answer(subject, judge, asked, pool, pool_features, language, recipe.evaluation.seed + number)
         subject.progress.update(number + 2)
     others = torch.ones(len(train), dtype=torch.bool)
-    others[seen_rows] = False
+    others[rows] = False
     # Features have length 1; times sqrt(F) each has unit size, as the kernel's constant expects.
     scale = train_features.shape[1] ** 0.5
     real = scale * train_features[others].double().numpy()
@@ -115,17 +118,21 @@ def evaluate(subject: Subject) -> Findings:
     again = subject.model.reconstruct(held_out)
     scores = _scores(answers) | {"codec.psnr": [_psnr(*pair) for pair in zip(held_out, again, strict=True)]}
     metrics |= subject.judge_accuracy()
+    for split, given in answers.items():
+        metrics[f"text.bleu4_{split}"] = bleu4(given.told, given.references, subject.rng(), recipe.evaluation.resamples)
     subject.progress.done()
     return Findings(
         headline={name: what for name, what in HEADLINE.items() if name in scores or name in metrics},
         sections=[
             *(_section(split, answers[split]) for split in splits),
-            _failures(answers["seen"]),
+            _failures(answers.get("test", answers["seen"])),
             _reconstructions(answers[splits[-1]], again[-len(answers[splits[-1]].real) :]),
+            *_inside(subject.model, answers[splits[1]], train.images(size), judge, recipe.evaluation.seed),
         ],
         scores=scores,
         metrics=metrics,
         prompts={split: given.asked.keys for split, given in answers.items()},
+        groups=groups_of(scores, {split: given.asked for split, given in answers.items()}),
     )
 
 
@@ -163,17 +170,13 @@ def answer(
 
 
 def _scores(answers: dict[str, Answers]) -> dict[str, list[float]]:
-    """One number a prompt for every score that is a mean over prompts."""
-    from sacrebleu.metrics import CHRF
-
-    chrf = CHRF()
+    """One number a prompt for every score that is a mean over prompts; of captions the same as in task `captions`."""
     scores: dict[str, list[float]] = {}
     for split, given in answers.items():
         for k in (1, 5):
             scores[f"image.r{k}_{split}"] = [float(rank < k) for rank in given.ranks]
-        pairs = list(zip(given.told, given.references, strict=True))
-        scores[f"text.exact_{split}"] = [float(told in right) for told, right in pairs]
-        scores[f"text.chrf_{split}"] = [chrf.sentence_score(told, right).score for told, right in pairs]
+        told = caption_scores(given.told, given.references) | {"distinct": distinct(given.told)}
+        scores |= {f"text.{name}_{split}": values for name, values in told.items()}
     return scores
 
 
@@ -216,13 +219,31 @@ def _example(given: Answers, row: int) -> Example:
 
 
 def _failures(given: Answers) -> Section:
-    worst = sorted(range(len(given.ranks)), key=lambda row: -given.ranks[row])[:FAILURES]
+    """The captions whose picture is farthest from right, in each group: asked, drawn, taken for."""
     tiles = [
-        Example(f"{given.prompts[row]} > {given.nearest[row]}", {"real": given.real[row], "drawn": given.drawn[row]})
-        for row in worst
+        Example(
+            prompt,
+            {"real": given.real[row], "drawn": given.drawn[row]},
+            [(f"taken for {given.nearest[row]}", not given.ranks[row]), (f"{given.ranks[row]} are nearer", None)],
+        )
+        for row, prompt in enumerate(given.prompts)
     ]
-    about = "Seen captions whose picture is farthest from right: asked, drawn, taken for."
-    return Section("failures", "Worst failures", about, sheet=sheet(tiles))
+    about = "how many other pictures are nearer to the drawn one than the asked one"
+    return failures.gallery(tiles, given.ranks, given.asked.groups, about)
+
+
+def _inside(model: Model, given: Answers, train: list[Picture], judge: Judge, seed: int) -> list[Section]:
+    """What the model looks at and what it knows by heart, on a few held-out prompts."""
+    rows = spread(len(given.drawn), LOOKED_INTO)
+    titles, drawn = [given.prompts[row] for row in rows], [given.drawn[row] for row in rows]
+    found = [attribution.words(model, titles[:ERASED], seed)]
+    if isinstance(model, attribution.Describes):
+        real, told = [given.real[row] for row in rows], [given.told[row] for row in rows]
+        found.append(attribution.pixels(model, real, told, model.config.image_px))
+    if isinstance(model, Interpolates):
+        pairs = [{"text": list(pair)} for pair in itertools.pairwise(titles)]
+        found.append(interpolations(model, pairs, seed))
+    return [*found, neighbours(drawn, titles, train, judge.features)]
 
 
 def _reconstructions(given: Answers, again: list[Picture]) -> Section:

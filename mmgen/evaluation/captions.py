@@ -12,9 +12,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,8 +23,10 @@ from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
 from mmgen.evaluation.task import Findings, Metric, Section, Subject
 from mmgen.examples import Example, spread
-from mmgen.modalities import image
+from mmgen.inspection import attribution, failures
+from mmgen.inspection.attention import Attends, attention
 from mmgen.modalities.image import Picture
+from mmgen.models.base import Model
 
 SPLITS = {
     "seen": ("Seen pictures", "Pictures of the training set, described again. Right answers are memory."),
@@ -52,20 +53,12 @@ HEADLINE = {
     "text.chrf_shuffled": "chrF against captions of other pictures",
 }
 
-SHOWN, ATTENDED, COLUMNS = 32, 8, 8
+SHOWN, LOOKED_INTO = 32, 8
 NGRAMS, LENGTH_SIGMA = 4, 6.0
 """CIDEr-D: longest n-gram, and words of difference in length that cost about 40 %."""
 
 # As in the vocabulary of captions: Chinese characters, kana and Thai are written without spaces.
 _WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W_]+(?:[-'\u2019.][^\W_]+)*")
-
-
-@runtime_checkable
-class Attends(Protocol):
-    """A model that says where it looked."""
-
-    def attention(self, pictures: Sequence[Picture]) -> list[tuple[list[str], NDArray[np.float32]]]:
-        """Of each picture the words that it says, and for each word a map over the picture, (words, G, G)."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +83,7 @@ def evaluate(subject: Subject) -> Findings:
     told: dict[str, Told] = {}
     for number, split in enumerate(splits):
         if split == "seen":
-            rows = torch.randperm(len(train), generator=generator("evaluation", "seen"))[: recipe.evaluation.seen]
-            asked, pool = train.take(rows.tolist()), [train]
+            asked, pool = train.take(seen_rows(len(train), recipe.evaluation.seen)), [train]
         else:
             asked = load_corpus(subject.dataset, split)
             pool = [train, asked]
@@ -110,15 +102,31 @@ def evaluate(subject: Subject) -> Findings:
     scores["text.chrf_shuffled"] = chrf(shuffled(told["seen"].said), told["seen"].references)
     subject.progress.done()
     sections = [_section(split, given) for split, given in told.items()]
-    if isinstance(subject.model, Attends):
-        sections.append(_attention(subject.model, told[splits[1]].real))
+    sections += [_failures(told.get("test", told["seen"])), *_inside(subject.model, told[splits[1]])]
     return Findings(
         headline={name: what for name, what in HEADLINE.items() if name in scores or name in metrics},
         sections=sections,
         scores=scores,
         metrics=metrics,
         prompts={split: given.asked.keys for split, given in told.items()},
+        groups=groups_of(scores, {split: given.asked for split, given in told.items()}),
     )
+
+
+def seen_rows(samples: int, most: int) -> list[int]:
+    """The training samples that every task on captions asks: at most half, so that others stay to compare with."""
+    order = torch.randperm(samples, generator=generator("evaluation", "seen"))
+    return order[: min(most, samples // 2)].tolist()
+
+
+def groups_of(scores: Iterable[str], asked: Mapping[str, Corpus]) -> dict[str, list[str]]:
+    """Group of each prompt for every score whose name ends in the split that was asked."""
+    found = {}
+    for name in scores:
+        split = name.rpartition("_")[2]
+        if split in asked:
+            found[name] = asked[split].groups
+    return found
 
 
 def caption_scores(said: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, list[float]]:
@@ -233,29 +241,31 @@ def _cosine(own: dict[tuple[str, ...], float], other: dict[tuple[str, ...], floa
 
 def _section(split: str, given: Told) -> Section:
     title, about = SPLITS[split]
-    tiles = []
-    for row in spread(len(given.said), SHOWN):
-        right = given.said[row] in given.references[row]
-        remark = "described exactly" if right else f"described as {given.said[row] or 'nothing'}"
-        tiles.append(Example(given.captions[row], {"real": given.real[row]}, [(remark, right)]))
+    tiles = [_tile(given, row) for row in spread(len(given.said), SHOWN)]
     return Section(split, title, f"{about} Below each picture its caption and how the model describes it.", tiles)
 
 
-def _attention(model: Attends, pictures: list[Picture]) -> Section:
-    """A row for each picture: the picture, then one tile a word, bright where the model looked when it said it."""
-    shown = [pictures[row] for row in spread(len(pictures), ATTENDED)]
-    tiles: list[Picture] = []
-    labels: list[str] = []
-    for picture, (words, maps) in zip(shown, model.attention(shown), strict=True):
-        blanks = -(1 + len(words)) % COLUMNS
-        tiles += [picture, *(_lit(picture, weights) for weights in maps), *[np.full_like(picture, 255)] * blanks]
-        labels += ["", *words, *[""] * blanks]
-    about = "Held-out pictures, each beginning a row: bright is where the model looked when it said the word below."
-    return Section("attention", "Attention", about, sheet=image.show(tiles, labels, COLUMNS))
+def _tile(given: Told, row: int) -> Example:
+    right = given.said[row] in given.references[row]
+    remark = "described exactly" if right else f"described as {given.said[row] or 'nothing'}"
+    return Example(given.captions[row], {"real": given.real[row]}, [(remark, right)])
 
 
-def _lit(picture: Picture, weights_GG: NDArray[np.float32]) -> Picture:
-    """The picture, dark where the weights are low."""
-    light = (255 * weights_GG / max(float(weights_GG.max()), 1e-9)).astype(np.uint8)
-    light = image.resize(np.repeat(light[:, :, None], 3, axis=2), picture.shape[0])
-    return (picture * (0.15 + 0.85 * light / 255)).astype(np.uint8)
+def _failures(given: Told) -> Section:
+    """The captions that are farthest from right, in each group."""
+    scores = chrf(given.said, given.references)
+    tiles = []
+    for row, score in enumerate(scores):
+        tile = _tile(given, row)
+        tiles.append(replace(tile, remarks=[*tile.remarks, (f"chrF {score:.0f}", None)]))
+    return failures.gallery(tiles, [-score for score in scores], given.asked.groups, "chrF (100 is right)")
+
+
+def _inside(model: Model, given: Told) -> list[Section]:
+    """Where the model looks, and what speaks for its words, on a few held-out pictures."""
+    rows = spread(len(given.real), LOOKED_INTO)
+    pictures, said = [given.real[row] for row in rows], [given.said[row] for row in rows]
+    found = [attention(model, pictures)] if isinstance(model, Attends) else []
+    if isinstance(model, attribution.Describes):
+        found.append(attribution.pixels(model, pictures, said, model.config.image_px))
+    return found

@@ -8,6 +8,7 @@ and the joint likelihood by importance weighting say what is lost.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from mmgen.evaluation.concept_judge import ConceptJudge, load_concept_judge
 from mmgen.evaluation.statistics import kernel_distance_interval
 from mmgen.evaluation.task import Findings, Metric, Section, Subject
 from mmgen.examples import Example, spread
+from mmgen.inspection.latent import interpolations, traversals
+from mmgen.inspection.neighbours import neighbours
 
 if TYPE_CHECKING:
     from mmgen.models.fusion.model import Fusion
@@ -85,8 +88,16 @@ def evaluate(subject: Subject) -> Findings:
         _from(judge, test, made, "image", "From a picture", "The given picture, and a word and a sound made of it."),
         _from(judge, test, made, "sound", "From a sound", "The given sound, and a picture and a word made of it."),
     ]
+    train = load_corpus(subject.dataset, "train").images(model.config.image_px)
+    words, few = sorted(set(test.concepts)), [thing["image"] for thing in drawn[:SHOWN]]
+    sections += [
+        traversals(model, model.latent_nats(test)),
+        interpolations(model, [{"text": list(pair)} for pair in itertools.pairwise(words)][:SHOWN], seed),
+        neighbours(few, [thing["text"] for thing in drawn[:SHOWN]], train, judge.image.features),
+    ]
     prompts = {"test": test.keys}
-    return Findings(HEADLINE, sections, scores, metrics | subject.judge_accuracy(), prompts)
+    groups = {name: test.groups for name, values in scores.items() if len(values) == n and name != "joint.all"}
+    return Findings(HEADLINE, sections, scores, metrics | subject.judge_accuracy(), prompts, groups)
 
 
 def _fits(judge: ConceptJudge, to: str, things: list[Any], wanted: list[str]) -> list[float]:

@@ -19,6 +19,7 @@ from mmgen.evaluation.task import Findings, Section, Subject
 from mmgen.examples import Example, sheet
 from mmgen.files import write_bytes, write_json
 from mmgen.generate import Generator
+from mmgen.inspection.failures import by_group, large
 from mmgen.modalities import image, media
 from mmgen.progress import Progress
 from mmgen.recipes import Recipe
@@ -35,8 +36,8 @@ def evaluate(
         judge_folder: written by the judge stage.
         dataset: folder of a data set with the splits that the task wants.
         recipe: its `evaluation`, `judge` and `data` parts.
-        out: empty folder; receives `metrics.json`, `scores.json`, `prompts.json`, `examples.json`, one contact sheet
-            a section, and `examples/`.
+        out: empty folder; receives `metrics.json`, `scores.json`, `prompts.json`, `groups.json` (means of each group of
+            samples), `examples.json`, one contact sheet a section, and `examples/`.
         progress: where the work is shown.
     """
     torch.set_num_threads(recipe.training.threads)
@@ -51,13 +52,20 @@ def evaluate(
     findings: Findings = task.evaluate(Subject(model, judge_folder, dataset, recipe, progress))
     rng = np.random.default_rng(recipe.evaluation.seed)
     metrics: dict[str, dict[str, float]] = {}
+    resamples = recipe.evaluation.resamples
     for name, values in findings.scores.items():
-        metrics[name] = mean_interval(values, rng, resamples=recipe.evaluation.resamples)._asdict()
+        metrics[name] = mean_interval(values, rng, resamples=resamples)._asdict()
     metrics |= findings.metrics
     write_json(out / "metrics.json", metrics)
     write_json(out / "scores.json", findings.scores)
     write_json(out / "prompts.json", findings.prompts)
-    sections = [_keep(section, out) for section in findings.sections]
+    slices = {
+        name: by_group(findings.scores[name], groups, rng, resamples)
+        for name, groups in findings.groups.items()
+        if len(large(groups)) > 1
+    }
+    write_json(out / "groups.json", slices)
+    sections = [keep(section, out) for section in findings.sections]
     shown = {
         "headline": [[name, what] for name, what in findings.headline.items() if name in metrics],  # their order counts
         "pairs": [list(pair) for pair in model.pairs()],
@@ -66,8 +74,8 @@ def evaluate(
     write_json(out / "examples.json", shown)
 
 
-def _keep(section: Section, out: Path) -> dict[str, Any]:
-    """Write what a section shows, and say where it is."""
+def keep(section: Section, out: Path) -> dict[str, Any]:
+    """Write what a section shows, and say where it is: an entry of `examples.json`."""
     whole = section.sheet if section.sheet is not None else sheet(section.examples)
     write_bytes(out / f"{section.name}.png", image.encode(whole))
     tiles = [

@@ -7,18 +7,18 @@ prior are judged as in task `samples`. Traversals show what single latent number
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
 from mmgen.evaluation.class_judge import load_class_judge
-from mmgen.evaluation.samples import class_grid, judged, neighbours
+from mmgen.evaluation.samples import by_heart, class_grid, judged, plain_grid
 from mmgen.evaluation.task import Findings, Section, Subject
-from mmgen.examples import Example, sheet, spread
-from mmgen.modalities.image import Picture, beside
+from mmgen.examples import Example, spread
+from mmgen.inspection import failures
+from mmgen.inspection.latent import interpolations, traversals
 from mmgen.models.vae.model import bernoulli_nats, kl_nats
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ HEADLINE = {
 }
 WEIGHTED, IMPORTANCE = 300, 500
 """Pictures whose likelihood is estimated, and draws for each."""
-SHOWN, STEPS, DIRECTIONS = 24, 9, 8
+SHOWN, DIRECTIONS = 24, 8
 
 
 def evaluate(subject: Subject) -> Findings:
@@ -47,31 +47,31 @@ def evaluate(subject: Subject) -> Findings:
     model: VAE = subject.model  # type: ignore[assignment]
     judge = load_class_judge(subject.judge)
     train, test = load_corpus(subject.dataset, "train"), load_corpus(subject.dataset, "test")
-    n, side = subject.recipe.evaluation.samples, model.config.image_px
+    n = subject.recipe.evaluation.samples
     subject.progress.start("evaluate", 3, "steps")
-    scores, by_direction_Z = _nats(model, test, subject.recipe.evaluation.seed)
+    scores = _nats(model, test, subject.recipe.evaluation.seed)
     subject.progress.update(1)
     words = [judge.classes[place % len(judge.classes)] for place in range(n)]
     given = {"text": words} if model.classes else {}
     made = model.generate(given, "image", n, seed=subject.recipe.evaluation.seed, options={})
     more, metrics = judged(subject, judge, made, words if model.classes else None, train, test)
     subject.progress.update(2)
-    sections = [class_grid(judge, made, words)] if model.classes else [_rebuilt(model, test)]
-    sections += [_traversals(model, by_direction_Z), _interpolations(model, test.images(side), test.concepts)]
-    sections.append(neighbours(judge, made, train))
+    sections = [class_grid(judge, made, words)] if model.classes else [_rebuilt(model, test), plain_grid(judge, made)]
+    sections += [traversals(model, model.latent_nats(test)), _interpolations(model, test)]
+    sections += [_failures(model, test, scores["reconstruction.nats"]), by_heart(judge, made, train)]
     subject.progress.update(3)
     subject.progress.done()
     scores |= more
     metrics |= subject.judge_accuracy()
     headline = {name: what for name, what in HEADLINE.items() if name in scores or name in metrics}
-    return Findings(
-        headline, sections, scores, metrics, {"test": test.keys, "made": [str(place) for place in range(n)]}
-    )
+    prompts = {"test": test.keys, "made": [str(place) for place in range(n)]}
+    groups = {name: test.groups for name, values in scores.items() if len(values) == len(test) and name not in more}
+    return Findings(headline, sections, scores, metrics, prompts, groups)
 
 
 @torch.no_grad()
-def _nats(model: VAE, test: Corpus, seed: int) -> tuple[dict[str, list[float]], Tensor]:
-    """Scores of each held-out picture, and the nats (Z,) that each latent number carries on average."""
+def _nats(model: VAE, test: Corpus, seed: int) -> dict[str, list[float]]:
+    """Scores of each held-out picture."""
     grey_NP, class_NK = model.pixels(test.images(model.config.image_px)), model.one_hot(test.concepts)
     x_NP = torch.bernoulli(grey_NP, generator=generator("evaluation", "binary"))
     mean_NZ, log_NZ = model.encode(x_NP, class_NK)
@@ -88,10 +88,7 @@ def _nats(model: VAE, test: Corpus, seed: int) -> tuple[dict[str, list[float]], 
         "reconstruction.nats": lost_N,
         "reconstruction.mse": (again_NP - grey_NP).square().mean(1),
     }
-    by_direction_Z = torch.stack(
-        [kl_nats(mean_NZ[:, z : z + 1], log_NZ[:, z : z + 1]).mean() for z in range(mean_NZ.shape[1])]
-    )
-    return {name: values.tolist() for name, values in scores.items()}, by_direction_Z
+    return {name: values.tolist() for name, values in scores.items()}
 
 
 def _rebuilt(model: VAE, test: Corpus) -> Section:
@@ -103,34 +100,25 @@ def _rebuilt(model: VAE, test: Corpus) -> Section:
     )
 
 
-def _traversals(model: VAE, by_direction_Z: Tensor) -> Section:
-    """One row for each of the directions that carry most: from -3 to 3 with all else at 0."""
-    tiles = []
-    for direction in by_direction_Z.argsort(descending=True)[:DIRECTIONS].tolist():
-        z_SZ = torch.zeros(STEPS, model.config.latent)
-        z_SZ[:, direction] = torch.linspace(-3, 3, STEPS)
-        words = [model.classes[len(model.classes) // 2]] * STEPS if model.classes else [""] * STEPS
-        row = beside(model.draw(z_SZ, model.one_hot(words)))
-        tiles.append(Example(f"number {direction}: {by_direction_Z[direction]:.1f} nats", {"row": row}))
-    about = "Each row moves one latent number from -3 to 3; those that carry most nats first."
-    return Section("traversals", "What single latent numbers mean", about, sheet=_stacked(tiles))
+def _failures(model: VAE, test: Corpus, lost: list[float]) -> Section:
+    """The held-out pictures that lose most, in each group."""
+    real = test.images(model.config.image_px)
+    with torch.no_grad():
+        class_NK = model.one_hot(test.concepts)
+        rebuilt = model.draw(model.encode(model.pixels(real), class_NK)[0], class_NK)
+    tiles = [
+        Example(concept, {"real": picture, "rebuilt": again}, [(f"{nats:.0f} nats lost", None)])
+        for concept, picture, again, nats in zip(test.concepts, real, rebuilt, lost, strict=True)
+    ]
+    return failures.gallery(tiles, lost, test.groups, "nats lost in rebuilding")
 
 
-def _interpolations(model: VAE, real: list[Picture], words: list[str]) -> Section:
-    """Straight lines in the latent space between two held-out pictures."""
-    tiles = []
-    for first, second in zip(spread(len(real), DIRECTIONS), spread(len(real), DIRECTIONS)[::-1], strict=True):
-        class_2K = model.one_hot([words[first], words[second]])
-        ends_2Z = model.encode(model.pixels([real[first], real[second]]), class_2K)[0]
-        share_S1 = torch.linspace(0, 1, STEPS)[:, None]
-        class_SK = class_2K[:1] + share_S1 * (class_2K[1:] - class_2K[:1])
-        row = model.draw(ends_2Z[:1] + share_S1 * (ends_2Z[1:] - ends_2Z[:1]), class_SK)
-        tiles.append(Example("", {"row": beside([real[first], *row, real[second]])}))
-    about = (
-        "Outermost two real pictures, between them pictures drawn on the straight line between their latent numbers."
-    )
-    return Section("interpolations", "Between two pictures", about, sheet=_stacked(tiles))
-
-
-def _stacked(tiles: list[Example]) -> Picture:
-    return sheet(tiles, columns=1)
+def _interpolations(model: VAE, test: Corpus) -> Section:
+    """Between held-out pictures from all over the set."""
+    real, words = test.images(model.config.image_px), test.concepts
+    rows = spread(len(real), DIRECTIONS)
+    pairs: list[dict[str, list[Any]]] = [
+        {"image": [real[a], real[b]], **({"text": [words[a], words[b]]} if model.classes else {})}
+        for a, b in zip(rows, rows[::-1], strict=True)
+    ]
+    return interpolations(model, pairs, 0)

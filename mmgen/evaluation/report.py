@@ -44,6 +44,7 @@ def write_report(recipe: Recipe, dataset: Path, folders: dict[str, Path], out: P
         *(section(found, folders["evaluate"]) for found in examples["sections"]),
         _SCORES,
         _scores(metrics, champion),
+        _groups(folders["evaluate"]),
         "<h2>Verdict of the gate</h2>",
         _verdict(verdict),
         "<h2>Training</h2>",
@@ -80,6 +81,27 @@ def _scores(metrics: dict[str, Any], champion: dict[str, Any]) -> str:
             f"<tr><td><code>{safe(name)}</code></td>" + "".join(f"<td class=n>{cell}</td>" for cell in cells) + "</tr>"
         )
     return f"<div class=card><table>{head}{''.join(lines)}</table></div>"
+
+
+def _groups(evaluation: Path) -> str:
+    """Scores of each group of samples: a row a score, a column a group."""
+    found = read_json(evaluation / "groups.json")
+    names = sorted({name for groups in found.values() for name in groups})
+    if not names:
+        return ""
+    head = "<tr><th>metric</th>" + "".join(f"<th class=n>{safe(name)}</th>" for name in names) + "</tr>"
+    lines = []
+    for metric, groups in sorted(found.items()):
+        cells = [
+            f"{one['value']:.3f}<br><span class=soft>{one['low']:.3f} to {one['high']:.3f}, n {one['n']}</span>"
+            if (one := groups.get(name))
+            else ""
+            for name in names
+        ]
+        row = "".join(f"<td class=n>{cell}</td>" for cell in cells)
+        lines.append(f"<tr><td><code>{safe(metric)}</code></td>{row}</tr>")
+    about = "<p class=soft>The same by group of samples; groups with too few of them are left out.</p>"
+    return f"<h3>By group</h3>{about}<div class=card><table>{head}{''.join(lines)}</table></div>"
 
 
 def _verdict(verdict: dict[str, Any]) -> str:

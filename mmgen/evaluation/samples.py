@@ -8,6 +8,7 @@ made pictures that lie nearer to one of n training pictures than to all of n tes
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,11 @@ from mmgen.evaluation.statistics import (
 )
 from mmgen.evaluation.task import Findings, Metric, Section, Subject
 from mmgen.examples import Example, spread
+from mmgen.inspection import failures
+from mmgen.inspection.latent import Interpolates, interpolations
+from mmgen.inspection.neighbours import neighbours
 from mmgen.modalities.image import Picture
+from mmgen.models.base import Model
 
 HEADLINE = {
     "image.asked": "asked classes recognised",
@@ -38,6 +43,8 @@ HEADLINE = {
 }
 KERNEL_HALVES, FRECHET_HALVES = 50, 10
 SHOWN = 40
+ROWS = 8
+"""Interpolations."""
 PER_CLASS = 4
 
 
@@ -54,15 +61,14 @@ def evaluate(subject: Subject) -> Findings:
     subject.progress.update(1)
     scores, metrics = judged(subject, judge, made, words if asks else None, train, test)
     subject.progress.update(2)
-    sections = [
-        class_grid(judge, made, words) if asks else _plain_grid(judge, made),
-        neighbours(judge, made, train),
-    ]
+    sections = [class_grid(judge, made, words) if asks else plain_grid(judge, made)]
+    sections += [*inside(subject.model, judge, made, words if asks else None), by_heart(judge, made, train)]
     subject.progress.update(3)
     subject.progress.done()
     metrics |= subject.judge_accuracy()
     headline = {name: what for name, what in HEADLINE.items() if name in scores or name in metrics}
-    return Findings(headline, sections, scores, metrics, {"asked": [f"{place}" for place in range(n)]})
+    groups = {"image.asked": words} if asks else {}
+    return Findings(headline, sections, scores, metrics, {"made": [f"{place}" for place in range(n)]}, groups)
 
 
 def judged(
@@ -103,22 +109,39 @@ def class_grid(judge: ClassJudge, made: list[Picture], words: list[str]) -> Sect
     return Section("asked", "Asked for by class", "Four of each class, not selected.", tiles)
 
 
-def neighbours(judge: ClassJudge, made: list[Picture], train: Corpus) -> Section:
-    """Made pictures beside the training picture nearest to each."""
+def inside(model: Model, judge: ClassJudge, made: list[Picture], words: list[str] | None) -> list[Section]:
+    """Failures by class where one was asked for, and what lies between two draws."""
+    found = [] if words is None else [_failures(judge, made, words)]
+    if isinstance(model, Interpolates):
+        pairs = itertools.pairwise(judge.classes)
+        given: list[dict[str, list[str]]] = [{}] * ROWS if words is None else [{"text": list(pair)} for pair in pairs]
+        found.append(interpolations(model, given[:ROWS], 0))
+    return found
+
+
+def by_heart(judge: ClassJudge, made: list[Picture], train: Corpus) -> Section:
+    """Made pictures beside the training pictures nearest to each."""
     step = max(1, 2 * len(made) // SHOWN) | 1  # odd: classes are asked in turn, and an even step would meet few of them
-    rows = list(range(0, len(made), step))[: SHOWN // 2]
-    real = train.images(made[0].shape[0])
-    known, drawn = judge.features(real), judge.features([made[row] for row in rows])
-    squares = (known**2).sum(1)[None] - 2 * drawn @ known.T
+    few = made[::step][: SHOWN // 2]
+    return neighbours(few, [""] * len(few), train.images(made[0].shape[0]), judge.features)
+
+
+def _failures(judge: ClassJudge, made: list[Picture], words: list[str]) -> Section:
+    sure = judge.probabilities(made)
+    places = [judge.classes.index(word) for word in words]
     tiles = [
-        Example("", {"made": made[row], "nearest": real[place]})
-        for row, place in zip(rows, squares.argmin(1), strict=True)
+        Example(
+            f"picture {row}",
+            {"made": picture},
+            [(f"taken for {judge.classes[sure[row].argmax()]}", bool(sure[row].argmax() == places[row]))],
+        )
+        for row, picture in enumerate(made)
     ]
-    about = "Left made, right the nearest of all training pictures: the same picture twice would be learned by heart."
-    return Section("neighbours", "Nearest training pictures", about, tiles)
+    losses = [1 - float(sure[row, place]) for row, place in enumerate(places)]
+    return failures.gallery(tiles, losses, words, "how little the judge takes them for what was asked")
 
 
-def _plain_grid(judge: ClassJudge, made: list[Picture]) -> Section:
+def plain_grid(judge: ClassJudge, made: list[Picture]) -> Section:
     rows = spread(len(made), SHOWN)
     said = judge.names([made[row] for row in rows])
     tiles = [Example(name, {"made": made[row]}) for row, name in zip(rows, said, strict=True)]

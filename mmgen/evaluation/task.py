@@ -81,3 +81,5 @@ class Findings:
     """Metrics of whole sets (KID, FID, BLEU, ...), with the interval that the task worked out."""
     prompts: dict[str, list[str]] = field(default_factory=dict)
     """Keys of the samples behind the scores: two models are comparable where these agree."""
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    """Group of each prompt, for the scores that are also told group by group."""

@@ -28,7 +28,7 @@ def section(found: dict[str, Any], folder: Path) -> str:
 
 
 def _tile(tile: dict[str, Any], folder: Path) -> str:
-    things = " ".join(_thing(item, folder) for item in tile["media"])
+    things = " ".join(thing(item, folder) for item in tile["media"])
     lines = "".join(
         f"<br><span class={'soft' if right is None else 'ok' if right else 'no'}>{safe(line)}</span>"
         for line, right in tile["remarks"]
@@ -36,7 +36,8 @@ def _tile(tile: dict[str, Any], folder: Path) -> str:
     return f"<div>{things}<br><b>{safe(tile['title'])}</b>{lines}</div>"
 
 
-def _thing(item: dict[str, str], folder: Path) -> str:
+def thing(item: dict[str, str], folder: Path) -> str:
+    """HTML of one thing of a tile."""
     label, kind = item["label"], item["kind"]
     content = (folder / item["file"]).read_bytes()
     if kind == "image":

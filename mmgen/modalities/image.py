@@ -207,23 +207,25 @@ def lettered(lines: Sequence[str]) -> Picture:
     return np.asarray(tile)
 
 
-def show(arrays: Sequence[Picture], captions: Sequence[str], columns: int = 8) -> Picture:
+def show(arrays: Sequence[Picture | None], captions: Sequence[str], columns: int = 8) -> Picture:
     """A contact sheet: each picture in a thin frame on white, its caption below in at most three lines.
 
     Args:
         arrays: pictures of any sizes; tiles are as wide as the widest of them asks for, and each is fitted into one.
+            None leaves a place empty.
         captions: one for each picture; may be empty strings.
         columns: tiles in a row; fewer when there are fewer pictures, or when tiles are wide.
 
     Returns:
         One picture; `encode` turns it into a PNG.
     """
-    if len(arrays) != len(captions) or not arrays:
+    shown = [array for array in arrays if array is not None]
+    if len(arrays) != len(captions) or not shown:
         raise ValueError(f"{len(arrays)} pictures and {len(captions)} captions; want as many of each, at least one")
-    aspect = min(max(1.0, *(array.shape[1] / array.shape[0] for array in arrays)), _WIDEST)
+    aspect = min(max(1.0, *(array.shape[1] / array.shape[0] for array in shown)), _WIDEST)
     high = _TILE if aspect < 1.5 else _TILE * 3 // 4
     if len(arrays) <= _FEW:  # room enough to show them as large as they are
-        high = min(max(high, *(array.shape[0] for array in arrays)), 3 * _TILE)
+        high = min(max(high, *(array.shape[0] for array in shown)), 3 * _TILE)
     wide = min(round(high * aspect), _PAGE - _GAP)
     columns = min(columns, len(arrays), max(1, (_PAGE + _GAP) // (wide + _GAP)))
     rows = -(-len(arrays) // columns)
@@ -233,6 +235,8 @@ def show(arrays: Sequence[Picture], captions: Sequence[str], columns: int = 8) -
     draw = ImageDraw.Draw(sheet)
     letters = font(_FONT)
     for place, (array, caption) in enumerate(zip(arrays, captions, strict=True)):
+        if array is None:
+            continue
         left, top = _GAP + place % columns * across, _GAP + place // columns * down
         draw.rounded_rectangle((left - 5, top - 5, left + wide + 4, top + high + 4), 6, outline=_FRAME)
         fitted = ImageOps.pad(Image.fromarray(array), (wide, high), Image.Resampling.LANCZOS, color=WHITE)

@@ -141,7 +141,7 @@ def test_what_is_shown_says_right_and_wrong_and_where_the_model_looked(tiny_emoj
 
     sections = {section.name: section for section in found.sections}
 
-    assert set(sections) == {"seen", "compositions", "concepts", "attention"}
+    assert set(sections) == {"seen", "compositions", "concepts", "failures", "attention"}
     assert sections["concepts"].examples[0].remarks == [("described as red heart", False)]
     assert sections["attention"].sheet is not None
     assert set(found.headline) <= set(found.scores) | set(found.metrics)

@@ -184,7 +184,10 @@ def test_every_section_of_the_report_names_files_that_exist(scored: tuple[Path, 
     examples = json.loads((scored[1] / "examples.json").read_text())
     sections = {section["name"]: section for section in examples["sections"]}
 
-    assert set(sections) == {"seen", "compositions", "concepts", "failures", "reconstructions"}
+    assert set(sections) == {
+        "seen", "compositions", "concepts", "failures", "reconstructions",
+        "words", "pixels", "interpolations", "neighbours",
+    }  # fmt: skip
     for section in sections.values():
         assert (scored[1] / section["sheet"]).is_file()
     for tile in sections["concepts"]["tiles"]:

@@ -118,5 +118,7 @@ def test_the_task_measures_what_it_says(trained: VAE, digits: Path, tmp_path: Pa
     scores = {name: np.array(values) for name, values in found.scores.items()}
     assert np.allclose(scores["elbo.nats"], scores["kl.nats"] + scores["reconstruction.nats"], atol=1e-3)
     assert scores["nll.nats"].mean() < scores["elbo.nats"][:20].mean()
-    assert {section.name for section in found.sections} == {"rebuilt", "traversals", "interpolations", "neighbours"}
+    assert {section.name for section in found.sections} == {
+        "rebuilt", "made", "traversals", "interpolations", "failures", "neighbours",
+    }  # fmt: skip
     assert set(found.headline) <= scores.keys() | found.metrics.keys()

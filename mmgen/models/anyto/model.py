@@ -35,6 +35,8 @@ from mmgen.models.anyto.transformer import Transformer, prefix_causal
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
 from mmgen.models.base import Loss, Model, seeded
 from mmgen.models.growing import grow
+from mmgen.models.likely import caption_numbers, log_likelihoods
+from mmgen.models.walking import line
 
 CHUNK = 256
 """Most captions or pictures in one pass: bounds memory."""
@@ -187,6 +189,21 @@ class AnyTo(Model):
         features_BTD = self.trunk(x_BTD, prefix_causal(tokens, x_BTD.shape[1]))
         logits_BTV: Tensor = features_BTD[:, tokens:] @ self.word.weight.T
         return logits_BTV
+
+    def word_likelihoods(self, x_B3SS: Tensor, caption: str, language: str) -> Tensor:
+        """Log-probability (B, T) in nats of each word of a caption after those before it, given pictures in [-1, 1]."""
+        words_T = caption_numbers(self.vocabulary, caption, language, self.config.max_words)
+        logits_BTV = self._describe(self.codec.encode(x_B3SS), words_T[:-1].expand(len(x_B3SS), -1))
+        return log_likelihoods(logits_BTV, words_T[1:])
+
+    @torch.no_grad()
+    def between(self, given: Mapping[str, Sequence[Any]], steps: int, *, seed: int) -> list[Picture]:
+        """Pictures of conditions on the line between those of two captions, all from the same noise."""
+        rows = [self.vocabulary.encode(text, self.languages[0], self.config.max_words) for text in given["text"]]
+        condition_SD = line(self.read_text(torch.tensor(rows)), steps)
+        noise_SC = torch.randn(self.config.components, generator=generator(seed, "noise", 0)).expand(steps, -1)
+        z_SC = sample(self.head, condition_SD, self.empty, noise_SC, self.config.ode_steps, self.config.guidance)
+        return from_tensor(self.codec.decode(z_SC))
 
     def generate(
         self, given: Mapping[str, Sequence[Any]], to: str, n: int, *, seed: int, options: Mapping[str, Any]

@@ -25,11 +25,13 @@ from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus
 from mmgen.data.order import Order, generator
 from mmgen.examples import Example, spread
+from mmgen.modalities.image import Picture
 from mmgen.models.base import Loss, Model, seeded
 from mmgen.models.fusion import joins
 from mmgen.models.fusion.config import FusionConfig
 from mmgen.models.fusion.joins import Normal, Subset
 from mmgen.models.fusion.sides import ImageSide, Side, SoundSide, TextSide
+from mmgen.models.walking import arc, line, nats_by_number
 
 NAMES = ("image", "text", "sound")
 PREVIEW = 12
@@ -211,6 +213,30 @@ class Fusion(Model):
             return Normal(mean, log).draw(temperature * noise_NZ)
         every: Subset = tuple(range(len(said)))
         return joins.posterior(self.config.join, said, every).draw(temperature * noise_NZ)
+
+    def between(self, given: Mapping[str, Sequence[Any]], steps: int, *, seed: int) -> list[Picture]:
+        """Pictures on the line between what two things say of the latent numbers, or between two draws of the prior."""
+        ends_2Z = self.latent(
+            {name: self.sides[name].values(things) for name, things in given.items()},
+            2,
+            seed,
+            {"temperature": 0.0 if given else 1.0},
+        )
+        return self.decoded(line(ends_2Z, steps) if given else arc(ends_2Z, steps), "image")
+
+    @torch.no_grad()
+    def latent_nats(self, corpus: Corpus) -> Tensor:
+        """What each latent number carries of the samples of a corpus, (Z,), in nats a sample."""
+        experts = self.experts(self.values(corpus))
+        parts = [
+            joins.posterior(self.config.join, experts, subset)
+            for subset in joins.proposals(self.config.join, len(NAMES))
+        ]
+        return torch.stack([nats_by_number(part.mean, part.log) for part in parts]).mean(0)
+
+    def from_latent(self, z_NZ: Tensor) -> list[Picture]:
+        """Pictures at places of the latent space."""
+        return self.decoded(z_NZ, "image")
 
     @torch.no_grad()
     def decoded(self, z_NZ: Tensor, name: str) -> list[Any]:

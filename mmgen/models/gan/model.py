@@ -31,6 +31,7 @@ from mmgen.modalities.image import Picture, from_tensor, to_tensor
 from mmgen.models.base import Loss, Model, Player, seeded
 from mmgen.models.gan.config import GANConfig
 from mmgen.models.gan.nets import Critic, Generator
+from mmgen.models.walking import arc, line
 
 PREVIEW = 20
 CHUNK = 256
@@ -172,6 +173,20 @@ class GAN(Model):
             x_BCSS = self.generator(noise_BZ, class_NK[start : start + CHUNK])
             pictures += from_tensor(x_BCSS.expand(-1, 3, -1, -1))
         return pictures
+
+    @torch.no_grad()
+    def between(self, given: Mapping[str, Sequence[Any]], steps: int, *, seed: int) -> list[Picture]:
+        """Pictures on the arc between the first two draws of noise.
+
+        With classes, those of `given["text"]`, from one to the other.
+
+        Raises:
+            DataError: a word that is no class.
+        """
+        ends = [torch.randn(self.config.noise, generator=generator(seed, "noise", place)) for place in range(2)]
+        class_2K = self._one_hot(given.get("text") or (self.classes[:1] or ("",)) * 2)
+        x_SCDD = self.generator(arc(torch.stack(ends), steps), line(class_2K, steps))
+        return from_tensor(x_SCDD.expand(-1, 3, -1, -1))
 
     def preview(self, corpus: Corpus, seed: int) -> list[Example]:
         """The same noise each time."""

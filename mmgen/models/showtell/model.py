@@ -36,6 +36,7 @@ from mmgen.modalities.image import Picture, resize, to_tensor
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
 from mmgen.models.base import Loss, Model, seeded
 from mmgen.models.growing import grow
+from mmgen.models.likely import caption_numbers, log_likelihoods
 from mmgen.models.showtell.config import ShowTellConfig
 from mmgen.models.varying import varied
 
@@ -228,6 +229,14 @@ class ShowTell(Model):
             for start in range(0, n, CHUNK)
             for row in self._tell(pictures[start : start + CHUNK], language)[0].tolist()
         ]
+
+    def word_likelihoods(self, x_B3SS: Tensor, caption: str, language: str) -> Tensor:
+        """Log-probability (B, T) in nats of each word of a caption after those before it, given pictures in [-1, 1]."""
+        words_T = caption_numbers(self.vocabulary, caption, language, self.config.max_words)
+        features_BLC = self.encoder(x_B3SS)
+        words_BT = words_T[:-1].expand(len(x_B3SS), -1)
+        out_BTE, _, _ = self._say(words_BT, features_BLC, self._begin(features_BLC))
+        return log_likelihoods(out_BTE @ self.word.weight.T, words_T[1:])
 
     def attention(self, pictures: Sequence[Picture]) -> list[tuple[list[str], NDArray[np.float32]]]:
         """Of each picture the words that it says, and where it looked for each: weights (words, G, G) that sum to 1."""

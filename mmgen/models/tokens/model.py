@@ -39,6 +39,7 @@ from mmgen.models.anyto.memory import PhraseMemory
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
 from mmgen.models.base import Loss, Model, seeded
 from mmgen.models.growing import grow
+from mmgen.models.likely import caption_numbers, log_likelihoods
 from mmgen.models.tokens.batches import Batch, TokensBatches, without_padding
 from mmgen.models.tokens.codebooks import PrincipalCodebooks
 from mmgen.models.tokens.config import TokensConfig
@@ -167,14 +168,10 @@ class Tokens(Model):
 
     def _text_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Of the words given the picture and the words before."""
-        source_BPD = self._read(batch.read_MG, self.config.read_noise, rng).sum(2) + self.source_position.weight
-        words_BT = batch.caption_MT
-        x_BSD = torch.cat([source_BPD, self._words(words_BT[:, :-1])], 1)
-        real_BP = torch.ones(source_BPD.shape[:2], dtype=torch.bool)
-        features_BSD, _ = self.trunk(x_BSD, source_then_target(real_BP, words_BT.shape[1] - 1))
-        next_BT = words_BT[:, 1:]
+        read_BPD = self._read(batch.read_MG, self.config.read_noise, rng).sum(2)
+        features_BTD, next_BT = self._after(read_BPD, batch.caption_MT[:, :-1]), batch.caption_MT[:, 1:]
         real_BT = next_BT != PAD
-        logits_NV = features_BSD[:, self.config.positions :][real_BT] @ self.word.weight.T
+        logits_NV = features_BTD[real_BT] @ self.word.weight.T
         return self.config.text_weight * F.cross_entropy(logits_NV, next_BT[real_BT])
 
     def _words(self, words_BT: Tensor, first: int = 0) -> Tensor:
@@ -202,6 +199,20 @@ class Tokens(Model):
         near_GBK = F.softplus(self.sharpness(state_GBD)) * near_GBK
         logits_GBK: Tensor = near_GBK + self.query(state_GBD) @ self.key[groups].transpose(1, 2)
         return logits_GBK
+
+    def word_likelihoods(self, x_B3SS: Tensor, caption: str, language: str) -> Tensor:
+        """Log-probability (B, T) in nats of each word of a caption after those before it, given pictures in [-1, 1]."""
+        words_T = caption_numbers(self.vocabulary, caption, language, self.config.max_words)
+        read_BPD = self._read(self.codebooks.encode(x_B3SS)).sum(2)
+        features_BTD = self._after(read_BPD, words_T[:-1].expand(len(x_B3SS), -1))
+        return log_likelihoods(features_BTD @ self.word.weight.T, words_T[1:])
+
+    def _after(self, read_BPD: Tensor, words_BT: Tensor) -> Tensor:
+        """Features (B, T, D) that foretell the word after each of `words_BT`, given what was read of pictures."""
+        x_BSD = torch.cat([read_BPD + self.source_position.weight, self._words(words_BT)], 1)
+        real_BP = torch.ones(read_BPD.shape[:2], dtype=torch.bool)
+        features_BSD: Tensor = self.trunk(x_BSD, source_then_target(real_BP, words_BT.shape[1]))[0]
+        return features_BSD[:, self.config.positions :]
 
     def generate(
         self, given: Mapping[str, Sequence[Any]], to: str, n: int, *, seed: int, options: Mapping[str, Any]

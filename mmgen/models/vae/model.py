@@ -31,6 +31,7 @@ from mmgen.examples import Example, spread
 from mmgen.modalities.image import Picture, from_tensor, resize, to_tensor
 from mmgen.models.base import Loss, Model, seeded
 from mmgen.models.vae.config import VAEConfig
+from mmgen.models.walking import arc, line, nats_by_number
 
 PREVIEW = 16
 CHUNK = 256
@@ -175,6 +176,35 @@ class VAE(Model):
             side = self.config.image_px
             pictures += from_tensor(x_BP.view(-1, 1, side, side).expand(-1, 3, -1, -1))
         return pictures
+
+    @torch.no_grad()
+    def between(self, given: Mapping[str, Sequence[Any]], steps: int, *, seed: int) -> list[Picture]:
+        """Pictures on the line between the latent numbers of two pictures, or the arc between two draws of the prior.
+
+        With classes, those of `given["text"]`, from one to the other.
+
+        Raises:
+            DataError: a word that is no class.
+        """
+        words = given.get("text") or (self.classes[:1] or ("",)) * 2
+        class_2K = self.one_hot(words)
+        if "image" in given:
+            z_SZ = line(self.encode(self.pixels(given["image"]), class_2K)[0], steps)
+        else:
+            ends = [torch.randn(self.config.latent, generator=generator(seed, "z", place)) for place in range(2)]
+            z_SZ = arc(torch.stack(ends), steps)
+        return self.draw(z_SZ, line(class_2K, steps))
+
+    @torch.no_grad()
+    def latent_nats(self, corpus: Corpus) -> Tensor:
+        """What each latent number carries of the pictures of a corpus, (Z,), in nats a picture."""
+        x_NP = self.pixels(corpus.images(self.config.image_px))
+        mean_NZ, log_NZ = self.encode(x_NP, self.one_hot(corpus.concepts))
+        return nats_by_number(mean_NZ, log_NZ)
+
+    def from_latent(self, z_NZ: Tensor) -> list[Picture]:
+        """Pictures at places of the latent space; of the middle class where there are classes."""
+        return self.draw(z_NZ, self.one_hot([self.classes[len(self.classes) // 2] if self.classes else ""] * len(z_NZ)))
 
     @torch.no_grad()
     def reconstruct(self, pictures: Sequence[Picture]) -> list[Picture]:
