@@ -19,27 +19,32 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything,
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    default="compare.png",
+    default="compare.html",
     show_default=True,
-    help="Picture with the sample grids side by side.",
+    help="Page with the scores and the sample grids side by side.",
 )
 @root_option
 @json_option
 def compare(a: str, b: str, out: Path, root: Path, as_json: bool) -> None:
-    """Compare two runs or versions.
+    """Compare two runs, versions or families.
 
-    Scores of A and B with intervals, and their sample grids side by side in one picture.
+    Scores of A and B with intervals, the paired difference where both were asked the same prompts, and what both made
+    of them side by side on one page. A and B are recipes (their champions), model versions, run keys, or sealed folders
+    of stage train or evaluate.
 
     \b
     mmgen compare mmgen-emoji/1 mmgen-emoji/2
+    mmgen compare emoji show-and-tell
     """
+    from mmgen.files import write_bytes
     from pipelines import comparison
+    from pipelines.comparison_page import write_page
 
     first, second = comparison.find(root, a), comparison.find(root, b)
     rows = comparison.scores(first, second)
-    comparison.side_by_side(first, second, (a, b), out)
+    write_bytes(out, write_page(first, second, (a, b), rows).encode())
     if as_json:
-        answer({"a": a, "b": b, "metrics": rows, "grids": str(out)})
+        answer({"a": a, "b": b, "metrics": rows, "page": str(out)})
         return
     show_table(comparison.table(rows, (a, b)))
     click.echo(f"\n{out}")

@@ -1,4 +1,4 @@
-"""Two models beside each other: their scores with intervals, and their sample grids in one picture."""
+"""Two models beside each other: scores with intervals and paired differences."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from typing import Any
 
 from mmgen.errors import ConfigError
 from mmgen.files import SEAL, is_sealed, open_sealed, read_json
-
-MARGIN = 16
+from mmgen.recipes import NAMES
+from pipelines.options import model_folder
+from pipelines.trained import evaluation_of
 
 
 def find(root: Path, wanted: str) -> Path:
-    """Sealed folder of scores for a folder, a model version or any other id of a run.
+    """Sealed folder of scores for what a user names.
+
+    Args:
+        wanted: a recipe (`emoji`, `emoji@pets`), whose champion is meant; a sealed folder of stage `evaluate` or
+            `train`; a model version (`mmgen-emoji/3`), a run key, or any other id of a run.
 
     Raises:
         ConfigError: no such run, or its scores are no longer there.
+        StorageError: the folder is not sealed, or was altered.
     """
+    if wanted.partition("@")[0] in NAMES:
+        return _of_model(model_folder("champion", wanted, root), root, wanted)
     if Path(wanted).is_dir():
-        open_sealed(Path(wanted))
-        return Path(wanted)
+        folder = Path(wanted)
+        open_sealed(folder)
+        return folder if (folder / "metrics.json").is_file() else _of_model(folder / "model", root, wanted)
     from mmgen.ops.lineage import lineage
 
     run_key = lineage(root, wanted).run_key
@@ -32,6 +41,13 @@ def find(root: Path, wanted: str) -> Path:
     raise ConfigError(f"the scores of {wanted!r} (run key {run_key}) are not in {str(root)!r}; run its recipe again")
 
 
+def _of_model(model: Path, root: Path, wanted: str) -> Path:
+    folder, _ = evaluation_of(model.resolve(), root)
+    if folder is None:
+        raise ConfigError(f"the scores of {wanted!r} are not in {str(root)!r}; run its recipe again")
+    return folder
+
+
 def scores(first: Path, second: Path) -> dict[str, dict[str, Any]]:
     """Metric -> the scores of both and, where both were asked the same prompts, the paired difference B - A."""
     import numpy as np
@@ -40,19 +56,30 @@ def scores(first: Path, second: Path) -> dict[str, dict[str, Any]]:
 
     a, b = read_json(first / "metrics.json"), read_json(second / "metrics.json")
     each_a, each_b = read_json(first / "scores.json"), read_json(second / "scores.json")
-    same = read_json(first / SEAL)["data_version"] == read_json(second / SEAL)["data_version"]
     rows: dict[str, dict[str, Any]] = {}
     for name in sorted(a.keys() | b.keys()):
         rows[name] = {"a": a.get(name), "b": b.get(name), "difference": None}
-        paired = same and name in each_a and name in each_b and len(each_a[name]) == len(each_b[name])
-        if paired:
+        if name in each_a and name in each_b and same_prompts(first, second, name, len(each_a[name])):
             found = difference_interval(each_b[name], each_a[name], np.random.default_rng(0))
             rows[name]["difference"] = found._asdict()
     return rows
 
 
+def same_prompts(first: Path, second: Path, metric: str, count: int) -> bool:
+    """Whether both were asked the same things, of the same data, for a metric that has `count` values in A.
+
+    A metric whose name ends in a split (`text.exact_seen`) was asked that split; another one a list that is as long.
+    """
+    if read_json(first / SEAL)["data_version"] != read_json(second / SEAL)["data_version"]:
+        return False
+    a, b = read_json(first / "prompts.json"), read_json(second / "prompts.json")
+    named = [split for split in a if metric.endswith(f"_{split}")] or list(a)
+    asked = [split for split in named if len(a[split]) == count]
+    return bool(asked) and all(a[split] == b.get(split) for split in asked)
+
+
 def table(rows: dict[str, dict[str, Any]], names: tuple[str, str]) -> list[tuple[str, ...]]:
-    """The comparison for a terminal; a difference whose interval leaves out zero is marked with a star."""
+    """The comparison as rows; a difference whose interval leaves out zero is marked with a star."""
     lines = [("score", *names, "difference (95 %)")]
     for name, row in rows.items():
         found = row["difference"]
@@ -60,36 +87,6 @@ def table(rows: dict[str, dict[str, Any]], names: tuple[str, str]) -> list[tuple
         difference = f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]{star}" if found else ""
         lines.append((name, _cell(row["a"]), _cell(row["b"]), difference))
     return lines
-
-
-def side_by_side(first: Path, second: Path, names: tuple[str, str], out: Path) -> None:
-    """Write the contact sheets that both have, one row a section of the report, left A, right B.
-
-    Raises:
-        ConfigError: they have none in common.
-    """
-    import numpy as np
-
-    from mmgen.modalities import image
-
-    sections = [read_json(folder / "examples.json")["sections"] for folder in (first, second)]
-    others = {section["sheet"] for section in sections[1]}
-    grids = [section["sheet"] for section in sections[0] if section["sheet"] in others]
-    if not grids:
-        raise ConfigError(f"{names[0]!r} and {names[1]!r} were asked for different things; compare runs of one task")
-    pairs = [
-        tuple(image.read((folder / grid).read_bytes(), str(folder / grid)) for folder in (first, second))
-        for grid in grids
-    ]
-    height = sum(max(picture.shape[0] for picture in pair) + MARGIN for pair in pairs) + MARGIN
-    widths = [max(pair[side].shape[1] for pair in pairs) for side in (0, 1)]
-    page = np.full((height, sum(widths) + 3 * MARGIN, 3), 255, np.uint8)
-    top = MARGIN
-    for pair in pairs:
-        for picture, left in zip(pair, (MARGIN, widths[0] + 2 * MARGIN), strict=True):
-            page[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-        top += max(picture.shape[0] for picture in pair) + MARGIN
-    image.write(page, out)
 
 
 def _cell(score: dict[str, float] | None) -> str:

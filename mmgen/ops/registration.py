@@ -48,7 +48,6 @@ def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "") -> 
         **run_tags(run, kfp_run_id),
         "mmgen.mlflow_run_id": tracked.parent_id,
         "mmgen.model_sha256": model_sha256(model),
-        "mmgen.recipe": run.recipe.name,
         "mmgen.train_key": run.keys.stages["train"],
         "mmgen.verdict": verdict["decision"],
     }

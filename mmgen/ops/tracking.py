@@ -182,5 +182,10 @@ def run_tags(run: Run, kfp_run_id: str) -> dict[str, str]:
         "mmgen.git_commit": run.git_commit,
         "mmgen.git_dirty": str(run.git_dirty).lower(),
         "mmgen.data_version": run.data_version,
+        # With these one search shows all families on one data set: docs/comparing.md.
+        "mmgen.recipe": run.recipe.name,
+        "mmgen.data_name": run.recipe.data.name,
+        "mmgen.task": run.recipe.evaluation.task,
+        "mmgen.family": run.recipe.model.family,
     }
     return {**tags, "mmgen.kfp_run_id": kfp_run_id} if kfp_run_id else tags
