@@ -22,6 +22,8 @@ _ABOUT = (
     "Scores with 95 % intervals. The difference is B less A, prompt by prompt, where both were asked the same; a star "
     "marks one whose interval leaves out zero."
 )
+HELD_AGAINST = ("real", "given")
+"""Labels of what is not a model's: shown once. Families may keep it at different sizes."""
 Entry = dict[str, Any]
 
 
@@ -77,13 +79,10 @@ def _section(a: Entry, b: Entry, first: Path, second: Path, names: tuple[str, st
 
 def _pair(a: Entry, b: Entry, first: Path, second: Path) -> str:
     """The prompt, what both were held against, then what came of A and of B."""
-    theirs = {(second / item["file"]).read_bytes() for item in b["media"]}
-    common = [item for item in a["media"] if (first / item["file"]).read_bytes() in theirs]
-    known = {(first / item["file"]).read_bytes() for item in common}
-    sides = [
-        [item for item in tile["media"] if (folder / item["file"]).read_bytes() not in known]
-        for tile, folder in ((a, first), (b, second))
-    ]
+    theirs = {item["label"] for item in b["media"]}
+    common = [item for item in a["media"] if item["label"] in HELD_AGAINST and item["label"] in theirs]
+    known = {item["label"] for item in common}
+    sides = [[item for item in tile["media"] if item["label"] not in known] for tile in (a, b)]
     shown = "".join(thing(item, first) for item in common)
     cells = "".join(
         f"<div><span class=soft>{label}</span> {''.join(thing(item, folder) for item in items)}{_remarks(tile)}</div>"
