@@ -52,11 +52,11 @@ def generate(
     mmgen generate --from image=heart.png --to text
     mmgen generate --recipe gan --to image --out digits.png -n 16
     """
+    things = {source: found[-1] for source, found in read_things(given).items()}
     if to != "text" and out is None:
         raise click.UsageError(f"--to {to} needs --out FILE", click.get_current_context())
     from mmgen.generate import Generator
 
-    things = {source: found[-1] for source, found in read_things(given).items()}
     generator = Generator.load(model_folder(model, recipe, root))
     for word, near in generator.unknown_words(str(things.get("text", ""))).items():
         hint = f"; the nearest that it knows is {near!r}" if near else ""
