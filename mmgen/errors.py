@@ -7,6 +7,8 @@
       TrackingError    the MLflow server or registry refused                           exit 40
         OutrunError    somebody else changed the champion meanwhile                    exit 40
       TrainingError    the numbers went wrong; the last good checkpoint is kept        exit 10
+      OutOfMemoryError memory ran out; the next attempt takes smaller batches          exit 50
+      BudgetError      attempts, seconds or GPU seconds of the run are spent           exit 70
 
 A message is one line: the thing, the value that was found, the way out. The command line prints it and
 exits with `exit_code`; anything else that escapes is a bug of ours and keeps its traceback.
@@ -53,9 +55,21 @@ class OutrunError(TrackingError):
 
 
 class TrainingError(MmgenError):
-    """Loss or gradients are not finite."""
+    """Loss or gradients are not finite, or the loss has diverged."""
 
     exit_code = 10
+
+
+class OutOfMemoryError(MmgenError):
+    """A machine or a GPU has too little memory."""
+
+    exit_code = 50
+
+
+class BudgetError(MmgenError):
+    """What a run may cost is spent."""
+
+    exit_code = 70
 
 
 def unknown(thing: str, value: str, choices: Iterable[str]) -> str:

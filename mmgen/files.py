@@ -42,7 +42,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield scratch
         sync_file(scratch)
         scratch.chmod(0o644)  # some writers (safetensors) leave 0600, which another uid cannot read
@@ -59,6 +59,14 @@ def sync_file(path: Path) -> None:
     """Wait until the file's bytes are on the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, readable by other users whatever the umask says."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        folder.chmod(0o755)
 
 
 def refusal(path: Path, error: OSError) -> str:
@@ -100,7 +108,7 @@ def read_json(path: Path) -> Any:
 
 
 def seal(folder: Path, **facts: Any) -> dict[str, Any]:
-    """Write `SEAL.json` over every file in `folder` and return its content.
+    """Write `SEAL.json` over every file in `folder` and return its content; other users may read it all from then on.
 
     Args:
         folder: a finished folder.
@@ -110,6 +118,8 @@ def seal(folder: Path, **facts: Any) -> dict[str, Any]:
         StorageError: the folder holds something that is neither a plain file nor a folder.
     """
     files = {name: {"bytes": size, "sha256": sha256_file(folder / name)} for name, size in _walk(folder).items()}
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     content = {"schema": SCHEMA, "files": files, **facts}
     write_json(folder / SEAL, content)
     return content

@@ -1,7 +1,7 @@
 """The command line `mmgen`: one verb a function, no logic. The outermost layer, imported by nobody.
 
 Exit codes: 0 ok, 2 usage, 10 configuration, 20 data refused, 30 gate kept the champion, 40 transient,
-60 interrupted. Results go to standard output, progress and errors to standard error.
+50 out of memory, 60 interrupted, 70 budget spent. Results go to standard output, progress and errors to standard error.
 """
 
 from __future__ import annotations

@@ -165,6 +165,7 @@ def _lineage(facts: dict[str, Any], model: dict[str, Any], register: Path) -> st
         "data version": facts["data_version"],
         "Kubeflow run": facts["kfp_run"] or "local",
         "MLflow run": tracked["run_id"],
+        "cost": facts["cost"],
         "model": f"{model['name']} version {model['version']} ({', '.join(model['aliases']) or 'no alias'})",
     }
     lines = "".join(f"<tr><td>{name}</td><td><code>{safe(value)}</code></td></tr>" for name, value in rows.items())

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from mmgen.errors import ConfigError, DataError, MmgenError, OutrunError
 from mmgen.files import read_json, write_json
+from mmgen.ops import attempts
 from mmgen.ops.keys import RULES, STAGES
 from mmgen.ops.stages import Run, StageResult, champion_scores, open_run, run_stage, scratch
 from mmgen.ops.tracking import Tracked, stage_run
+from mmgen.ops.watchdog import watched
 from mmgen.progress import Progress, choose
 
 WAIT_SECONDS = 30.0
@@ -49,7 +51,8 @@ def opened(stage: str, recipe: str, settings: str, root: str, data: str, *, even
     try:
         plain(recipe, settings, root, data)
         run = open_run(recipe, split(settings), Path(root), Path(data))
-        yield Job(run=run, progress=progress)
+        with _watched(stage, run, progress) as seen:
+            yield Job(run=run, progress=seen)
     except MmgenError as error:
         progress.error(stage, f"stage {stage}: {error}", error.exit_code)
         raise
@@ -129,8 +132,10 @@ def train(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
         set_aside = sorted(
             {entry["key"] for entry in read_json(run.sealed("validate") / "validation.json")["quarantined"]}
         )
-        start = initial_model(run.root, run.recipe)
-        training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside, start)
+        start, parts = initial_model(run.root, run.recipe), attempts.parts(run, "train")
+        if parts > 1:
+            progress.note(f"memory ran out before: each batch is taken in {parts} parts; the weights differ a little")
+        training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside, start, parts)
 
     return _run(run, "train", progress, kfp_run, fill)
 
@@ -197,7 +202,8 @@ def report(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
         compared = run.folder("gate") / "champion.json"
         if compared.is_file():
             folders["champion"] = run.root / "stages" / "evaluate" / read_json(compared)["scores"]
-        write_report(run.recipe, run.data_folder, folders, out, facts={**run.facts("report"), "kfp_run": kfp_run})
+        facts = {**run.facts("report"), "kfp_run": kfp_run, "cost": attempts.cost(run).text()}
+        write_report(run.recipe, run.data_folder, folders, out, facts=facts)
 
     return _run(run, "report", progress, kfp_run, fill)
 
@@ -224,9 +230,16 @@ BEFORE = {
 
 def run_up_to(stage: str, run: Run, progress: Progress) -> StageResult:
     """Run `stage` and what it reads, each unless it is done already."""
-    for earlier in BEFORE[stage]:
-        JOBS[earlier](run, progress)
-    return JOBS[stage](run, progress)
+    for each in (*BEFORE[stage], stage):
+        with _watched(each, run, progress) as seen:
+            result = JOBS[each](run, seen)
+    return result
+
+
+def _watched(stage: str, run: Run, progress: Progress) -> contextlib.AbstractContextManager[Progress]:
+    """The progress of a stage, which ends the process when it stands still."""
+    path = attempts.ledger(run, stage)
+    return watched(progress, run.recipe.limits.stall_seconds, lambda: attempts.end_open(path, "stalled"))
 
 
 def _run(
@@ -237,8 +250,12 @@ def _run(
     progress.stage(stage, "running")
 
     def work(out: Path) -> None:
-        with stage_run(run, stage, out, kfp_run_id=kfp_run) as tracked:
+        with (
+            attempts.attempt(run, stage) as attempt,
+            stage_run(run, stage, out, kfp_run_id=kfp_run) as tracked,
+        ):
             fill(out, tracked)
+            attempt.beat()
 
     try:
         result = run_stage(stage, run.keys.stages[stage], run.root, work, facts=run.facts(stage), wait=WAIT_SECONDS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgen.files import write_json
+from mmgen.ops.attempts import cost
 from mmgen.ops.candidate import candidate
 from mmgen.ops.champions import NOBODY, move
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
@@ -50,6 +51,7 @@ def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "") -> 
         "mmgen.model_sha256": model_sha256(model),
         "mmgen.train_key": run.keys.stages["train"],
         "mmgen.verdict": verdict["decision"],
+        **{f"mmgen.cost.{what}": str(value) for what, value in cost(run).figures().items()},
     }
     with connected(tracking_uri(run.root)) as client:
         _ensure_model(client, name)

@@ -28,13 +28,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mmgen import recipes
 from mmgen.errors import DataError, StorageError
-from mmgen.files import SEAL, is_sealed, open_sealed, read_json, refusal, seal
+from mmgen.files import SEAL, is_sealed, make_folder, open_sealed, read_json, refusal, seal
 from mmgen.ops.keys import CODE, RULES, STAGES, Keys, changes, key_of, scores_parts, stage_keys
 
 if TYPE_CHECKING:
     from mmgen.progress import Progress
 
-REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 """Errors of a disk that is full or not ours to write: the user's to mend, not a bug."""
 
 
@@ -248,7 +248,7 @@ def locked(final: Path, wait: float) -> Iterator[None]:
         StorageError: another process holds it, and still did after `wait` seconds.
     """
     path = final.with_name(final.name + ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     deadline = time.monotonic() + wait
     while (handle := _lock(path)) is None:
         if time.monotonic() >= deadline:

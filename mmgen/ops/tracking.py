@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from mmgen.errors import StorageError, TrackingError
 from mmgen.files import SEAL, digest, read_json, sha256_file
 from mmgen.ops import outbox
+from mmgen.ops.attempts import cost
 from mmgen.ops.follower import Follower
 from mmgen.ops.keys import STAGES, flatten
 from mmgen.ops.mlflow_client import redacted, tracking_uri
@@ -87,6 +88,7 @@ def stage_run(run: Run, stage: str, out: Path, *, kfp_run_id: str = "") -> Itera
         raise
     finally:
         with _following():
+            entry.add_scores({f"cost.{what}": value for what, value in cost(run).figures().items()})
             _close(entry, follower, out, status)
             if not follower.end():
                 problem = follower.problem or f"MLflow at {redacted(tracking_uri(run.root))} has not answered yet"

@@ -16,6 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from mmgen.data.config import DataConfig
 from mmgen.errors import ConfigError, unknown
 from mmgen.evaluation.config import EvaluationConfig, JudgeConfig
+from mmgen.recipes.limits import Limits
 from mmgen.training.config import TrainingConfig
 
 SIZES = ("default", "small")
@@ -34,6 +35,7 @@ class Recipe:
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     judge: JudgeConfig = dataclasses.field(default_factory=JudgeConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    limits: Limits = dataclasses.field(default_factory=Limits)
     seed: int = 0
     """Seeds every generator of the run. Same seed, same bytes on one kind of CPU."""
     size: str = SIZES[0]
@@ -64,8 +66,9 @@ def assign(config: Any, field: str, text: str) -> Any:
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain JSON values: what keys are made of and what MLflow shows."""
+    """The recipe as plain JSON values: what keys are made of and what MLflow shows. Its limits change no output."""
     value = dataclasses.asdict(recipe)
+    del value["limits"]
     return typing.cast(dict[str, Any], _plain(value))
 
 

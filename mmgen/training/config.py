@@ -36,7 +36,7 @@ class TrainingConfig:
     ema: float = 0.998
     """Decay of the averaged weights that are kept, judged and served."""
     checkpoint_seconds: float = 30.0
-    """Longest work that a kill can lose."""
+    """Longest work that a kill can lose, at most 120; 1 % of the run where saving is cheap (`checkpoints.Pace`)."""
     sample_every: int = 500
     """Steps between grids at the fixed prompts."""
     init_from: str = ""
@@ -46,6 +46,8 @@ class TrainingConfig:
         for name in ("steps", "threads", "sample_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.checkpoint_seconds <= 120:
+            raise ConfigError(f"training.checkpoint_seconds must be from 0 to 120, got {self.checkpoint_seconds}")
         if not 0 < self.lr < 1:
             raise ConfigError(f"training.lr must be between 0 and 1, got {self.lr}")
         if not 0 <= self.ema < 1:

@@ -7,6 +7,7 @@ added in the order of the objectives, so the sum does not depend on who ends fir
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
@@ -40,27 +41,44 @@ class SideBySide:
         self._pool.shutdown()
         torch.set_num_threads(self._threads)
 
-    def take(self, objectives: dict[str, Loss], seed: int, step: int) -> Losses:
+    def take(self, parts: Sequence[dict[str, Loss]], seed: int, step: int) -> Losses:
         """Set `grad` of the learned parameters to that of the sum of the objectives; return their values.
 
+        Args:
+            parts: objectives of the batch, or of each of its equal parts: those are taken one after another, and
+                their mean is what the whole batch would give, but for what is drawn at random.
+            seed: of the run.
+            step: counted from 0.
+
         A `Player` reaches its own part of the model only; a parameter that nothing reaches gets no gradient.
-        Each objective draws from a generator of its own, made from seed, its name and the step.
+        Each objective draws from a generator of its own, made from seed, its name, the step and the part.
         """
+        losses: Losses = {}
+        totals: list[Tensor | None] = [None] * len(self._learned)
+        for number, objectives in enumerate(parts):
+            for name, (loss, gradients) in self._side_by_side(objectives, seed, step, number).items():
+                losses[name] = losses[name] + loss if name in losses else loss
+                for place, part in enumerate(gradients):
+                    if part is not None:
+                        total = totals[place]
+                        totals[place] = part if total is None else total.add_(part)
+        for parameter, total in zip(self._learned, totals, strict=True):
+            parameter.grad = total if total is None or len(parts) == 1 else total.div_(len(parts))
+        return losses if len(parts) == 1 else {name: loss / len(parts) for name, loss in losses.items()}
+
+    def _side_by_side(
+        self, objectives: dict[str, Loss], seed: int, step: int, number: int
+    ) -> dict[str, tuple[Tensor, tuple[Tensor | None, ...]]]:
+        """Value and gradients of each objective of part `number`."""
+        device, more = self._learned[0].device, (number,) if number else ()
         torch.set_num_threads(1)
-        waiting = [
-            self._pool.submit(self._one, objective, generator(seed, name, step, device=self._learned[0].device))
+        waiting = {
+            name: self._pool.submit(self._one, objective, generator(seed, name, step, *more, device=device))
             for name, objective in objectives.items()
-        ]
-        found = [future.result() for future in waiting]
+        }
+        found = {name: future.result() for name, future in waiting.items()}
         torch.set_num_threads(self._threads)
-        for place, parameter in enumerate(self._learned):
-            total: Tensor | None = None
-            for _, gradients in found:
-                part = gradients[place]
-                if part is not None:
-                    total = part if total is None else total.add_(part)
-            parameter.grad = total
-        return {name: loss for name, (loss, _) in zip(objectives, found, strict=True)}
+        return found
 
     def _one(self, objective: Loss, rng: torch.Generator) -> tuple[Tensor, tuple[Tensor | None, ...]]:
         loss = objective(rng)

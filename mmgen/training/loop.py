@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
+import os
 import signal
 import threading
 import time
@@ -21,11 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.errors import TrainingError
-from mmgen.models.base import Batches
+from mmgen.models.base import Batches, Player
 from mmgen.progress import Progress
 from mmgen.training import checkpoints
 from mmgen.training.config import TrainingConfig
 from mmgen.training.gradients import SideBySide
+from mmgen.training.health import Health
+from mmgen.training.microbatches import divided
 
 LOG_EVERY = 20
 """Steps between rows of `metrics.jsonl`."""
@@ -42,6 +44,7 @@ def learn(
     folder: Path,
     progress: Progress,
     show: Callable[[int], None],
+    parts: int = 1,
 ) -> float:
     """Train `model` in place; it ends with its averaged weights.
 
@@ -53,12 +56,14 @@ def learn(
         folder: holds `metrics.jsonl` and the checkpoints; a run goes on from what it finds there.
         progress: told of every step.
         show: called with the step every `sample_every` steps and at the end, with the averaged weights in place.
+        parts: how many parts a batch is taken in; more need less memory.
 
     Returns:
         Seconds spent in steps, over all attempts.
 
     Raises:
-        TrainingError: a loss is not finite; the weights are not touched by it.
+        ConfigError: the family's batches cannot be taken in parts.
+        TrainingError: a loss is not finite, which no weight is touched by, or has diverged (`Health`).
         KeyboardInterrupt: stopped by SIGTERM or SIGINT, after a checkpoint was saved.
     """
     groups = _groups(model, config)
@@ -66,10 +71,11 @@ def learn(
     betas = (config.beta1, config.beta2)
     optimiser = torch.optim.AdamW(groups, betas=betas, weight_decay=config.weight_decay, fused=True)
     average = [parameter.detach().clone() for parameter in learned]
-    done, spent = _resume(folder, learned, average, optimiser)
-    _keep_rows(folder / "metrics.jsonl", done)
+    done, spent, kept = _resume(folder, learned, average, optimiser)
+    health = Health(kept)
+    pace = checkpoints.Pace(done, config.steps, config.checkpoint_seconds)
     progress.start("train", config.steps, "steps")
-    saved, started = time.monotonic(), time.monotonic() - spent
+    started = time.monotonic() - spent
     with (
         _stop_asked() as stop,
         SideBySide(learned, config.threads) as gradients,
@@ -79,30 +85,34 @@ def learn(
             rate = learning_rate(config, step)
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["scale"]
-            losses = gradients.take(model.objectives(batches.at(step)), seed, step)
-            loss = torch.stack(list(losses.values())).sum()
-            if not torch.isfinite(loss):
-                raise TrainingError(_not_finite(folder, step, seed, losses))
-            norm = nn.utils.clip_grad_norm_(learned, config.clip, foreach=True)
-            if not torch.isfinite(norm):
-                raise TrainingError(_not_finite(folder, step, seed, {**losses, "gradient": norm}))
+            objectives = [model.objectives(part) for part in divided(batches.at(step), parts)]
+            losses = gradients.take(objectives, seed, step)
+            game = any(isinstance(objective, Player) for objective in objectives[0].values())
+            loss = torch.stack(list(losses.values())).sum().item()
+            norm = nn.utils.clip_grad_norm_(learned, config.clip, foreach=True).item()
+            try:
+                health.check(loss, losses, norm, f"at step {step} (seed {seed})", game=game)
+            except TrainingError as error:
+                raise TrainingError(_stopped(error, folder)) from error
             optimiser.step()
             # The average starts short and grows, so that the first weights do not linger in it.
             decay = min(config.ema, (step + 1) / (step + 10))
             torch._foreach_lerp_(average, [parameter.detach() for parameter in learned], 1 - decay)
             done, spent = step + 1, time.monotonic() - started
-            progress.update(done, loss=loss.item())
+            progress.update(done, loss=loss)
             if done % LOG_EVERY == 0 or done == config.steps:
-                row = {"step": done, "seconds": round(spent, 3), "loss": loss.item(), "lr": rate, "norm": norm.item()}
+                row = {"step": done, "seconds": round(spent, 3), "loss": loss, "lr": rate, "norm": norm}
                 row |= {f"loss_{name}": value.item() for name, value in losses.items()}
                 log.write(json.dumps(row, allow_nan=False) + "\n")
             if done % config.sample_every == 0 or done == config.steps:
                 with _swapped(learned, average):
                     show(done)
-            if stop.is_set() or time.monotonic() - saved > config.checkpoint_seconds:
+            if stop.is_set() or pace.due(done):
+                began = time.monotonic()
                 log.flush()
-                _save(folder, done, spent, learned, average, optimiser)
-                saved = time.monotonic()
+                facts = {"seconds": spent, "health": health.state()}
+                _save(folder, done, facts, learned, average, optimiser)
+                pace.saved(done, time.monotonic() - began)
                 if stop.is_set():
                     raise KeyboardInterrupt(f"stopped at step {done}; run again to go on from there")
     for parameter, value in zip(learned, average, strict=True):
@@ -132,11 +142,11 @@ def _groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
 
 def _resume(
     folder: Path, learned: list[nn.Parameter], average: list[Tensor], optimiser: torch.optim.Optimizer
-) -> tuple[int, float]:
-    """Load the newest checkpoint, if there is one; returns steps done and seconds spent."""
-    found = checkpoints.newest(folder)
+) -> tuple[int, float, dict[str, Any] | None]:
+    """Load the newest checkpoint, if there is one; returns steps done, seconds spent and the state of `Health`."""
+    found = checkpoints.resume(folder)
     if found is None:
-        return 0, 0.0
+        return 0, 0.0, None
     tensors, facts = found
     state = {}
     for number, (parameter, mean) in enumerate(zip(learned, average, strict=True)):
@@ -145,13 +155,13 @@ def _resume(
         if f"count.{number}" in tensors:
             state[number] = {name: tensors[f"{short}.{number}"] for short, name in _MOMENTS.items()}
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(facts["step"]), float(facts["seconds"])
+    return int(facts["step"]), float(facts["seconds"]), facts["health"]
 
 
 def _save(
     folder: Path,
     step: int,
-    seconds: float,
+    facts: dict[str, Any],
     learned: list[nn.Parameter],
     average: list[Tensor],
     optimiser: torch.optim.Optimizer,
@@ -163,28 +173,13 @@ def _save(
         # A part of the model that no objective has reached yet has no moments.
         for short, name in _MOMENTS.items() if parameter in optimiser.state else ():
             tensors[f"{short}.{number}"] = optimiser.state[parameter][name]
-    checkpoints.save(folder, step, tensors, {"seconds": seconds})
+    checkpoints.save(folder, step, tensors, facts)
 
 
-def _keep_rows(path: Path, done: int) -> None:
-    """Drop rows after step `done`: a resumed run writes them again."""
-    rows = path.read_text().splitlines(keepends=True) if path.exists() else []
-    kept = []
-    for row in rows:
-        with contextlib.suppress(ValueError):  # the last row of a killed run may be cut short
-            if json.loads(row)["step"] <= done:
-                kept.append(row)
-    path.write_text("".join(kept))
-
-
-def _not_finite(folder: Path, step: int, seed: int, losses: dict[str, Tensor]) -> str:
-    values = ", ".join(f"{name} {value.item()}" for name, value in losses.items() if not math.isfinite(value.item()))
+def _stopped(error: TrainingError, folder: Path) -> str:
     good = checkpoints.newest(folder)
     kept = f"step {good[1]['step']}" if good else "none yet"
-    return (
-        f"loss is not finite at step {step} (seed {seed}): {values}; last good checkpoint: {kept}; "
-        "lower it with --set training.lr=..."
-    )
+    return f"{error}; last good checkpoint: {kept}; lower it with --set training.lr=..."
 
 
 @contextlib.contextmanager
@@ -200,13 +195,16 @@ def _swapped(learned: list[nn.Parameter], average: list[Tensor]) -> Iterator[Non
 
 @contextlib.contextmanager
 def _stop_asked() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set, so that a stop falls between two steps."""
+    """An event that SIGTERM and SIGINT set, so that a stop falls between two steps. A second signal does not wait:
+    the process ends at once, and the checkpoint before is the one to go on from."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield stop
         return
 
-    def ask(_signal: int, _frame: FrameType | None) -> None:
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
         stop.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import shutil
 import time
@@ -13,12 +14,17 @@ import torch
 from mmgen import models
 from mmgen.data.corpus import load_corpus
 from mmgen.data.order import generator
+from mmgen.errors import ConfigError, OutOfMemoryError, TrainingError
 from mmgen.examples import sheet
 from mmgen.files import write_bytes, write_json
 from mmgen.modalities import image
 from mmgen.progress import Progress
 from mmgen.recipes import Recipe
 from mmgen.training.loop import learn
+from mmgen.training.microbatches import out_of_memory
+
+SIZES = ("batch", "image_batch", "text_batch", "clips")
+"""What the families call the number of samples that a step learns from."""
 
 
 def train(
@@ -29,6 +35,7 @@ def train(
     progress: Progress,
     quarantined: Collection[str] = (),
     start: Path | None = None,
+    parts: int = 1,
 ) -> None:
     """Train the recipe's model.
 
@@ -40,11 +47,14 @@ def train(
         progress: where steps are shown.
         quarantined: keys of training samples to leave out.
         start: folder of the model whose weights are the first ones; None for random ones.
+        parts: how many parts a batch is taken in, where memory ran out before; more than one changes the weights a
+            little, since the parts draw at random for themselves.
 
     Raises:
         ConfigError: the model at `start` does not fit the recipe's.
         DataError: the data set is bad or lacks a language of the recipe.
-        TrainingError: a loss is not finite.
+        OutOfMemoryError: what can be lowered.
+        TrainingError: a loss is not finite or has diverged.
     """
     torch.set_num_threads(recipe.training.threads)
     started, cpu = time.monotonic(), time.process_time()
@@ -63,7 +73,19 @@ def train(
         examples = model.preview(corpus, recipe.seed)
         write_bytes(samples / f"step-{step:06d}.png", image.encode(sheet(examples)))
 
-    seconds = learn(model, batches, recipe.training, recipe.seed, work, progress, show)
+    try:
+        seconds = learn(model, batches, recipe.training, recipe.seed, work, progress, show, parts)
+    except TrainingError as error:
+        raise TrainingError(f"recipe {recipe.name}: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{error}; family {recipe.model.family}: {_smaller(recipe)}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        size = "whole batches" if parts == 1 else f"batches in {parts} parts"
+        raise OutOfMemoryError(
+            f"out of memory with {size}; the next attempt takes them in {2 * parts} parts, or {_smaller(recipe)}"
+        ) from error
     models.save(model, out / "model")
     shutil.copy2(work / "metrics.jsonl", out / "metrics.jsonl")
     shutil.copytree(samples, out / "samples")
@@ -76,6 +98,14 @@ def train(
             "cpu_seconds": round(time.process_time() - cpu, 1),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "samples": len(corpus),
+            "micro_batches": parts,
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         },
     )
+
+
+def _smaller(recipe: Recipe) -> str:
+    """What to lower when memory is short."""
+    sizes = {name: value for name, value in dataclasses.asdict(recipe.model).items() if name in SIZES}
+    settings = " ".join(f"--set model.{name}={max(1, value // 2)}" for name, value in sizes.items())
+    return f"lower it with {settings}" if settings else "lower the sizes of the model"

@@ -1,0 +1,254 @@
+"""The ledger of attempts: what each try of a stage cost and how it ended, and the budget that this leaves.
+
+    <root>/stages/train/0123456789abcdef.attempts.jsonl    beside the stage's output; a row when an attempt starts, a
+                                                           row every few seconds, a row when it ends
+
+Rows are appended and synced, so the budget holds whatever retries the stage: an attempt that was killed has no last
+row, and costs what its newest one says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmgen.errors import BudgetError, ConfigError, MmgenError, OutOfMemoryError, TrainingError
+from mmgen.ops.keys import STAGES
+from mmgen.ops.machine import gpus, memory_limit, memory_used, peak_memory
+from mmgen.ops.stages import Run
+
+BEAT_SECONDS = 10.0
+"""Most seconds of a killed attempt that its ledger does not know of."""
+CHECK_SECONDS = 0.5
+NEAR = 0.9
+"""An attempt that was killed with so much of the memory in use was killed for it."""
+MOST_PARTS = 64
+
+KILLED, MEMORY, INTERRUPTED = "killed", "memory", "interrupted"
+OUTCOMES = {10: "configuration", 20: "data", 40: "transient", 50: MEMORY, 60: INTERRUPTED, 70: "budget"}
+"""Exit code of an error -> outcome; whatever has none is a bug."""
+UNCOUNTED = ("ok", "configuration", "data", INTERRUPTED, "budget")
+"""Outcomes that use up no attempt: nothing failed, or trying again is the user's to decide."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What attempts have cost."""
+
+    attempts: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+
+    def figures(self) -> dict[str, float]:
+        """By name; money only where `MMGEN_PRICE_CPU_HOUR` or `MMGEN_PRICE_GPU_HOUR` says what an hour costs."""
+        found = {name: round(getattr(self, name), 3) for name in self.__slots__}
+        prices = {name: os.environ.get(f"MMGEN_PRICE_{name.upper()}_HOUR") for name in ("cpu", "gpu")}
+        if any(prices.values()):
+            hours = {name: found[f"{name}_seconds"] / 3600 for name in prices}
+            found["money"] = round(sum(_price(name, text) * hours[name] for name, text in prices.items() if text), 4)
+        return found
+
+    def text(self) -> str:
+        """One line for a person."""
+        found = self.figures()
+        money = f", {found['money']:.2f} at the prices of this machine" if "money" in found else ""
+        return (
+            f"{self.attempts} attempts, {self.seconds:.0f} s, {self.cpu_seconds:.0f} CPU-seconds, "
+            f"{self.gpu_seconds:.0f} GPU-seconds{money}"
+        )
+
+
+def ledger(run: Run, stage: str) -> Path:
+    """Where the attempts of a stage are written down."""
+    folder = run.folder(stage)
+    return folder.with_name(f"{folder.name}.attempts.jsonl")
+
+
+def attempts(path: Path) -> list[dict[str, Any]]:
+    """The attempts in a ledger, in order; each is its rows, the later over the earlier."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):  # the last row of a machine that lost power may be cut short
+            row = json.loads(line)
+            found[row["attempt"]] = {**found.get(row["attempt"], {}), **row}
+    for attempt in found.values():
+        if "outcome" not in attempt:
+            near = attempt["memory_bytes"] >= NEAR * attempt["memory_limit_bytes"]
+            attempt["outcome"] = MEMORY if near else KILLED
+    return list(found.values())
+
+
+def cost(run: Run) -> Cost:
+    """What all attempts of all stages of a run have cost so far."""
+    rows = [row for stage in STAGES for row in attempts(ledger(run, stage))]
+    sums = {name: sum(row[name] for row in rows) for name in ("seconds", "cpu_seconds", "gpu_seconds")}
+    return Cost(attempts=len(rows), **sums)
+
+
+def parts(run: Run, stage: str) -> int:
+    """How many parts the attempt that runs now takes a batch in: twice as many after each that ran out of memory."""
+    rows = attempts(ledger(run, stage))
+    return int(rows[-1]["parts"]) if rows else 1
+
+
+@contextlib.contextmanager
+def attempt(run: Run, stage: str) -> Iterator[Attempt]:
+    """Write the attempt that the block is into the ledger; the stage's lock must be held.
+
+    Raises:
+        BudgetError: nothing is left of what the run may cost, before the block or while it ran; a block that is
+            stopped for it ends as by SIGTERM, so training saves a checkpoint first.
+        OutOfMemoryError: in place of Python's own.
+        Whatever the block raises.
+    """
+    tried = Attempt(run, stage)
+    tried.start()
+    outcome = "bug"
+    try:
+        yield tried
+        outcome = "ok"
+    except (KeyboardInterrupt, SystemExit) as error:
+        outcome = "budget" if tried.spent else INTERRUPTED
+        if tried.spent:
+            raise BudgetError(tried.spent) from error
+        raise
+    except MemoryError as error:
+        outcome = MEMORY
+        raise OutOfMemoryError("out of memory; run it where there is more, or with smaller sizes") from error
+    except TrainingError:
+        outcome = "training"
+        raise
+    except MmgenError as error:
+        outcome = OUTCOMES.get(error.exit_code, "bug")
+        raise
+    finally:
+        tried.end(outcome)
+
+
+def end_open(path: Path, outcome: str) -> None:
+    """End the last attempt of a ledger from outside of it, if it is still open."""
+    rows = attempts(path)
+    if rows and "ended" not in rows[-1]:
+        _append(path, {"attempt": rows[-1]["attempt"], "ended": _now(), "outcome": outcome})
+
+
+class Attempt:
+    """One try of a stage; a thread of it keeps the ledger and the budget."""
+
+    spent = ""
+    """Why the attempt was stopped, when the budget did that."""
+
+    def __init__(self, run: Run, stage: str) -> None:
+        self._path, self._limits = ledger(run, stage), run.recipe.limits
+        past = attempts(self._path)
+        self._before = cost(run)
+        self._number = len(past) + 1
+        self._limit = memory_limit()
+        self._over = threading.Event()
+        self._began, self._cpu = time.monotonic(), time.process_time()
+        self._parts = min(2 ** sum(row["outcome"] == MEMORY for row in past), MOST_PARTS)
+        failed = sum(row["outcome"] not in UNCOUNTED for row in past)
+        if failed >= self._limits.max_attempts:
+            raise BudgetError(
+                self._refusal("max_attempts", f"{failed} attempts failed, the last with {past[-1]['outcome']!r}")
+            )
+        if reason := self._budget():
+            raise BudgetError(reason)
+
+    def start(self) -> None:
+        """Write the first row and watch from now on."""
+        _append(
+            self._path,
+            {
+                "attempt": self._number,
+                "started": _now(),
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "parts": self._parts,
+                "memory_limit_bytes": self._limit,
+                **self._figures(),
+            },
+        )
+        self._thread = threading.Thread(target=self._watch, name="attempt", daemon=True)
+        self._thread.start()
+
+    def beat(self) -> None:
+        """Write what the attempt has cost so far."""
+        _append(self._path, {"attempt": self._number, **self._figures()})
+
+    def end(self, outcome: str) -> None:
+        """Write the last row."""
+        self._over.set()
+        self._thread.join()
+        row = {"attempt": self._number, "ended": _now(), "outcome": outcome, "peak_memory_bytes": peak_memory()}
+        _append(self._path, {**row, **self._figures()})
+
+    def _figures(self) -> dict[str, float]:
+        seconds = time.monotonic() - self._began
+        return {
+            "seconds": round(seconds, 3),
+            "cpu_seconds": round(time.process_time() - self._cpu, 3),
+            "gpu_seconds": round(seconds * gpus(), 3),
+            "memory_bytes": memory_used(),
+        }
+
+    def _watch(self) -> None:
+        beaten, near = time.monotonic(), False
+        while not self._over.wait(CHECK_SECONDS):
+            nearer = not near and memory_used() >= NEAR * self._limit
+            if nearer or time.monotonic() - beaten > BEAT_SECONDS:
+                near, beaten = near or nearer, time.monotonic()
+                self.beat()
+            if not self.spent and (reason := self._budget()) and callable(signal.getsignal(signal.SIGTERM)):
+                self.spent = reason
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _budget(self) -> str:
+        figures = self._figures()
+        for name in ("seconds", "gpu_seconds"):
+            used = getattr(self._before, name) + figures[name]
+            if used >= getattr(self._limits, f"max_{name}"):
+                return self._refusal(f"max_{name}", f"the run has used {used:.1f} {name.replace('_', ' ')}")
+        return ""
+
+    def _refusal(self, limit: str, found: str) -> str:
+        allowed = getattr(self._limits, limit)
+        return (
+            f"{found}, limits.{limit} is {allowed:g}; what each attempt cost is in {str(self._path)!r}; "
+            f"to go on, mend the cause and raise it: --set limits.{limit}={2 * allowed:g}"
+        )
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    # One write of a short line to a file opened for appending: rows of the two threads never mix.
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":  # the machine lost power as it wrote
+            os.write(handle, b"\n")
+        os.write(handle, (json.dumps(row, allow_nan=False) + "\n").encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _price(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"MMGEN_PRICE_{name.upper()}_HOUR={text!r}: expected a number") from None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
