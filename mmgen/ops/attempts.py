@@ -51,7 +51,9 @@ class Cost:
     gpu_seconds: float = 0.0
 
     def figures(self) -> dict[str, float]:
-        """By name; money only where `MMGEN_PRICE_CPU_HOUR` or `MMGEN_PRICE_GPU_HOUR` says what an hour costs."""
+        """By name, nothing without an attempt; money only where `MMGEN_PRICE_CPU_HOUR` or `MMGEN_PRICE_GPU_HOUR` says what an hour costs."""
+        if not self.attempts:
+            return {}
         found = {name: round(getattr(self, name), 3) for name in self.__slots__}
         prices = {name: os.environ.get(f"MMGEN_PRICE_{name.upper()}_HOUR") for name in ("cpu", "gpu")}
         if any(prices.values()):
@@ -157,7 +159,9 @@ class Attempt:
         self._limit = memory_limit()
         self._over = threading.Event()
         self._began, self._cpu = time.monotonic(), time.process_time()
-        self._parts = min(2 ** sum(row["outcome"] == MEMORY for row in past), MOST_PARTS)
+        # Where there is more memory than then, whole batches are tried again.
+        short = sum(row["outcome"] == MEMORY and row["memory_limit_bytes"] >= self._limit for row in past)
+        self._parts = min(2**short, MOST_PARTS)
         failed = sum(row["outcome"] not in UNCOUNTED for row in past)
         if failed >= self._limits.max_attempts:
             raise BudgetError(

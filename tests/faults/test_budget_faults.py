@@ -149,19 +149,22 @@ def test_a_stage_in_progress_is_stopped_as_by_sigterm_when_its_seconds_are_spent
     assert attempts.cost(run).gpu_seconds == pytest.approx(2 * attempts.cost(run).seconds, abs=0.1)
 
 
-def test_memory_that_ran_out_halves_the_batch_of_the_next_attempt(tmp_path: Path) -> None:
+def test_memory_that_ran_out_halves_the_batch_of_the_next_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, seen = limited(tmp_path), []
 
     def fail(out: Path) -> None:
         seen.append(attempts.parts(run, "train"))
         raise MemoryError
 
-    for _ in range(3):
+    for more in (0, 0, 0, 1):
+        monkeypatch.setattr(attempts, "memory_limit", lambda more=more: 2**30 + more)
         with pytest.raises(OutOfMemoryError) as caught:
             try_once(run, fail)
 
     assert caught.value.exit_code == 50
-    assert seen == [1, 2, 4]
+    assert seen == [1, 2, 4, 1]  # the last machine is larger
 
 
 def test_a_kill_with_the_memory_nearly_full_is_taken_for_what_it_was(tmp_path: Path) -> None:

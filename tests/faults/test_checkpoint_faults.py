@@ -168,7 +168,7 @@ def test_sigterm_saves_a_checkpoint_and_a_second_one_ends_at_once(fast: Path) ->
         assert last - 1 <= found[1]["step"] <= last + 1
 
     assert stopped[0][0] == 1  # ended by the exception that says so
-    assert stopped[1][0] in (143, 1)
+    assert stopped[1][0] in (143, 1, -signal.SIGTERM)  # in the step, after it, when the handler was handed back
     assert stopped[1][1] - stopped[0][1] < 10
 
 

@@ -14,9 +14,12 @@ import pytest
 
 from mmgen.errors import DataError, TrackingError
 from mmgen.files import write_json
+from mmgen.ops import jobs
+from mmgen.ops.attempts import cost
 from mmgen.ops.mlflow_client import connected, redacted, tracking_uri
 from mmgen.ops.stages import Run
 from mmgen.ops.tracking import stage_run
+from mmgen.progress import Progress
 from tests.unit.runs import fill_train, small_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -110,6 +113,17 @@ def test_scores_have_their_interval_and_stand_in_the_run_too(root: Path, tmp_pat
             "image.r1_seen_high": 0.9,
             "image.r1_seen_n": 600,
         }
+
+
+def test_what_a_run_has_cost_stands_beside_its_scores(root: Path) -> None:
+    run = small_run(root)
+
+    jobs._run(run, "train", Progress(), "", lambda out, _: fill_train(out))
+
+    parent = next(found for found in all_runs(root) if found.data.tags["mmgen.stage"] == "all")
+    assert parent.data.metrics["cost.attempts"] == 1
+    assert parent.data.metrics["cost.seconds"] == pytest.approx(cost(run).seconds, abs=5)
+    assert parent.data.metrics["cost.gpu_seconds"] == 0
 
 
 def test_stages_of_one_run_share_a_parent_and_the_last_one_ends_it(root: Path, tmp_path: Path) -> None:
