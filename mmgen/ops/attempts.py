@@ -51,7 +51,10 @@ class Cost:
     gpu_seconds: float = 0.0
 
     def figures(self) -> dict[str, float]:
-        """By name, nothing without an attempt; money only where `MMGEN_PRICE_CPU_HOUR` or `MMGEN_PRICE_GPU_HOUR` says what an hour costs."""
+        """By name, nothing without an attempt.
+
+        Money only where `MMGEN_PRICE_CPU_HOUR` or `MMGEN_PRICE_GPU_HOUR` says what an hour costs.
+        """
         if not self.attempts:
             return {}
         found = {name: round(getattr(self, name), 3) for name in self.__slots__}
