@@ -14,7 +14,7 @@ def gate(
     kfp_run: str,
     scores: dsl.Input[dsl.Artifact],
     verdict: dsl.Output[dsl.Artifact],
-    page: dsl.Output[dsl.Markdown],
+    page: dsl.Output[dsl.HTML],
 ) -> None:
     """Decide whether the new model may take the champion's place. The decision is data, never an error.
 
@@ -30,4 +30,4 @@ def gate(
     with jobs.opened("gate", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
         result = jobs.gate(job.run, job.progress, kfp_run=kfp_run)
         verdict.uri, verdict.metadata = str(result.folder), {"decision": outputs.verdict(job.run)["decision"]}
-        outputs.copy_page(job.run, "gate", "verdict.md", page.path)
+        outputs.copy_page(job.run, "gate", "verdict.html", page.path)

@@ -31,6 +31,6 @@ def validate(
         try:
             jobs.validate(job.run, job.progress, kfp_run=kfp_run)
         finally:
-            outputs.copy_page(job.run, "validate", "validation.html", page.path)
+            outputs.copy_validation(job.run, page.path)
         dataset.uri, dataset.metadata = str(job.run.data_folder), {"version": job.run.data_version}
         metrics.metadata.update(outputs.counts(job.run))

@@ -7,6 +7,7 @@ could move with other prompts of the same kind, not with another training seed.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +64,21 @@ def difference_interval(
     return mean_interval(first - second, rng, resamples=resamples, level=level)
 
 
+def bounds(values: ArrayLike, error: float, *, resamples: int, seed: int) -> tuple[float, float]:
+    """Two percentile bounds of the mean of `values`, shape (n,): each is passed in a share `error` of cases.
+
+    The resamples depend on n and `seed` alone: metrics over the same prompts are resampled alike.
+
+    >>> bounds([1.0, 1.0, 1.0], 0.05, resamples=1000, seed=0)
+    (1.0, 1.0)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    centre = array.mean()  # what single precision loses is then lost of the scatter, not of the mean
+    means = _counts(array.size, resamples, seed) @ (array - centre).astype(np.float32) / array.size
+    low, high = centre + np.quantile(means.astype(np.float64), [error, 1 - error])
+    return float(low), float(high)
+
+
 def gap_interval(there: ArrayLike, here: ArrayLike, rng: np.random.Generator, *, resamples: int = 1000) -> Interval:
     """Mean of `there` less mean of `here`, of different prompts, with its 95 % interval; n is the smaller number.
 
@@ -111,6 +127,17 @@ def ratio_interval(above: ArrayLike, below: ArrayLike, rng: np.random.Generator,
     rows = rng.integers(0, len(over), (resamples, len(over)))
     low, high = np.quantile(over[rows].mean(1) / under[rows].mean(1), [0.025, 0.975])
     return Interval(float(over.mean() / under.mean()), float(low), float(high), len(over))
+
+
+@lru_cache(maxsize=16)
+def _counts(n: int, resamples: int, seed: int) -> NDArray[np.float32]:
+    """How often each of `n` values comes in each resample, (resamples, n)."""
+    rng = np.random.default_rng(seed)
+    counts = np.empty((resamples, n), np.float32)
+    for start in range(0, resamples, 500):
+        some = counts[start : start + 500]
+        some[:] = rng.multinomial(n, np.full(n, 1 / n), len(some))
+    return counts
 
 
 def _means(values: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:

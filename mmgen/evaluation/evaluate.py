@@ -16,6 +16,7 @@ from mmgen.errors import ConfigError, unknown
 from mmgen.evaluation.bootstrap import mean_interval
 from mmgen.evaluation.config import TASKS
 from mmgen.evaluation.task import Findings, Section, Subject
+from mmgen.evaluation.watch import Watch
 from mmgen.examples import Example, sheet
 from mmgen.files import write_bytes, write_json
 from mmgen.generate import Generator
@@ -36,8 +37,8 @@ def evaluate(
         judge_folder: written by the judge stage.
         dataset: folder of a data set with the splits that the task wants.
         recipe: its `evaluation`, `judge` and `data` parts.
-        out: empty folder; receives `metrics.json`, `scores.json`, `prompts.json`, `groups.json` (means of each group of
-            samples), `examples.json`, one contact sheet a section, and `examples/`.
+        out: empty folder; receives `metrics.json`, `scores.json`, `prompts.json`, `groups.json` (group of each prompt),
+            `slices.json` (means of each group), `cost.json`, `examples.json`, one contact sheet a section, `examples/`.
         progress: where the work is shown.
     """
     torch.set_num_threads(recipe.training.threads)
@@ -48,6 +49,8 @@ def evaluate(
         if name not in fields:
             raise ConfigError(unknown("option of evaluation.options", name, fields))
         model.config = assign(model.config, fields[name], value)
+    watch = Watch(model.generate)
+    model.generate = watch  # type: ignore[method-assign]
     task = importlib.import_module(TASKS[recipe.evaluation.task])
     findings: Findings = task.evaluate(Subject(model, judge_folder, dataset, recipe, progress))
     rng = np.random.default_rng(recipe.evaluation.seed)
@@ -55,16 +58,18 @@ def evaluate(
     resamples = recipe.evaluation.resamples
     for name, values in findings.scores.items():
         metrics[name] = mean_interval(values, rng, resamples=resamples)._asdict()
-    metrics |= findings.metrics
+    metrics |= findings.metrics | watch.alarms(dataset, recipe.data.languages[0])
     write_json(out / "metrics.json", metrics)
     write_json(out / "scores.json", findings.scores)
     write_json(out / "prompts.json", findings.prompts)
+    write_json(out / "groups.json", findings.groups)
     slices = {
         name: by_group(findings.scores[name], groups, rng, resamples)
         for name, groups in findings.groups.items()
         if len(large(groups)) > 1
     }
-    write_json(out / "groups.json", slices)
+    write_json(out / "slices.json", slices)
+    write_json(out / "cost.json", watch.cost(model_folder))  # apart: all else is the same in every run
     sections = [keep(section, out) for section in findings.sections]
     shown = {
         "headline": [[name, what] for name, what in findings.headline.items() if name in metrics],  # their order counts

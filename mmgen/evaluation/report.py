@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.data.dataset import load
+from mmgen.data.shift_page import shift_section
 from mmgen.evaluation.curves import chart, curves
+from mmgen.evaluation.forest import forest
 from mmgen.evaluation.tiles import section
 from mmgen.files import read_json, write_bytes
 from mmgen.page import page, picture, safe
@@ -29,7 +31,7 @@ def write_report(recipe: Recipe, dataset: Path, folders: dict[str, Path], out: P
         dataset: folder of its data set.
         folders: sealed folder of every stage before this one; `champion` holds the evaluation of the one it met.
         out: empty folder.
-        facts: lineage to print, such as run key and git commit.
+        facts: lineage to print, such as run key and git commit; `drift` is how far the data are from the champion's.
     """
     metrics = read_json(folders["evaluate"] / "metrics.json")
     examples = read_json(folders["evaluate"] / "examples.json")
@@ -51,6 +53,7 @@ def write_report(recipe: Recipe, dataset: Path, folders: dict[str, Path], out: P
         _training(folders["train"], training),
         "<h2>Data</h2>",
         _data(dataset, folders["validate"]),
+        shift_section(facts["drift"]),
         "<h2>Lineage</h2>",
         _lineage(facts, model, folders["register"]),
     ]
@@ -85,7 +88,7 @@ def _scores(metrics: dict[str, Any], champion: dict[str, Any]) -> str:
 
 def _groups(evaluation: Path) -> str:
     """Scores of each group of samples: a row a score, a column a group."""
-    found = read_json(evaluation / "groups.json")
+    found = read_json(evaluation / "slices.json")
     names = sorted({name for groups in found.values() for name in groups})
     if not names:
         return ""
@@ -123,7 +126,8 @@ def _verdict(verdict: dict[str, Any]) -> str:
     head = "".join(
         f"<th{'' if name in words else ' class=n'}>{'' if name == 'passed' else name}</th>" for name in columns
     )
-    return f"<div class=card>{reasons}<table><tr>{head}</tr>{''.join(lines)}</table></div>"
+    drawn = forest(verdict["table"])
+    return f"<div class=card>{reasons}{drawn}<table><tr>{head}</tr>{''.join(lines)}</table></div>"
 
 
 def _training(folder: Path, training: dict[str, Any]) -> str:

@@ -82,4 +82,4 @@ class Findings:
     prompts: dict[str, list[str]] = field(default_factory=dict)
     """Keys of the samples behind the scores: two models are comparable where these agree."""
     groups: dict[str, list[str]] = field(default_factory=dict)
-    """Group of each prompt, for the scores that are also told group by group."""
+    """Group of each prompt, by score; a score that is left out is not looked at by group."""

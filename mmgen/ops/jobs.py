@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmgen.errors import ConfigError, DataError, MmgenError, OutrunError
-from mmgen.files import read_json, write_json
+from mmgen.errors import ConfigError, MmgenError, OutrunError
+from mmgen.files import is_sealed, read_json, write_json
 from mmgen.ops import attempts
 from mmgen.ops.keys import RULES, STAGES
-from mmgen.ops.stages import Run, StageResult, champion_scores, open_run, run_stage, scratch
+from mmgen.ops.stages import Run, StageResult, open_run, run_stage, scores_folder, scores_of, scratch
 from mmgen.ops.tracking import Tracked, stage_run
 from mmgen.ops.watchdog import watched
 from mmgen.progress import Progress, choose
@@ -95,16 +95,19 @@ def plain(recipe: str, settings: str, *folders: str) -> None:
 
 
 def validate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
-    """Check the data set against its expectations.
+    """Check the data set against its expectations, and against the champion's data.
 
     Raises:
-        DataError: an expectation is not met; the page with all rows lies in `run.unfinished("validate")`.
+        DataError: an expectation is not met, and the page with all rows lies in `run.unfinished("validate")`; or the
+            data have shifted too far.
     """
-    from mmgen.ops import validation
+    from mmgen.ops import drift, validation
 
-    return _run(
+    result = _run(
         run, "validate", progress, kfp_run, lambda out, _: validation.validate(run.data_folder, run.recipe, out)
     )
+    drift.check(run)  # not part of the output: who is champion is not part of its key
+    return result
 
 
 def judge(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
@@ -153,23 +156,26 @@ def evaluate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
 
 def gate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     """Compare with the champion, scored again on this run's prompts; also writes `champion.json` when there is one."""
-    from mmgen.ops.gate import decide, read_rules, section
+    from mmgen.ops.gate import Champion, Evaluation, decide
+    from mmgen.ops.gate_rules import read_rules, section
     from mmgen.ops.registry import champion, model_name
+
+    def evaluation(model: Path, train_key: str) -> Evaluation:
+        return lambda number: scores_of(run, model, train_key, progress, number)
 
     def fill(out: Path, _: Tracked) -> None:
         asked = read_rules(RULES, section(run.recipe))
+        ours = evaluation(run.folder("train") / "model", run.keys.stages["train"])
         found = champion(run.root, model_name(run.recipe))
         if found is None:
-            decide(run.folder("evaluate"), None, None, asked, out)
+            decide(ours, None, asked, out)
             return
         version, model = found
-        try:
-            scores = champion_scores(run, model, version.tags["mmgen.train_key"], progress)
-        except (ConfigError, DataError) as error:  # it speaks another language, say: then the two have no common ground
-            decide(run.folder("evaluate"), None, version.version, asked, out, unscored=str(error))
-            return
-        write_json(out / "champion.json", {"version": version.version, "scores": scores.name})
-        decide(run.folder("evaluate"), scores, version.version, asked, out)
+        theirs = evaluation(model, version.tags["mmgen.train_key"])
+        decide(ours, Champion(version=version.version, scored=theirs), asked, out)
+        scores = scores_folder(run, version.tags["mmgen.train_key"])
+        if is_sealed(scores):
+            write_json(out / "champion.json", {"version": version.version, "scores": scores.name})
 
     return _run(run, "gate", progress, kfp_run, fill)
 
@@ -196,13 +202,15 @@ def register(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
 def report(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     """Write `report.html`: everything about the run on one page."""
     from mmgen.evaluation.report import write_report
+    from mmgen.ops import drift
 
     def fill(out: Path, _: Tracked) -> None:
         folders = {stage: run.folder(stage) for stage in STAGES if stage != "report"}
         compared = run.folder("gate") / "champion.json"
         if compared.is_file():
             folders["champion"] = run.root / "stages" / "evaluate" / read_json(compared)["scores"]
-        facts = {**run.facts("report"), "kfp_run": kfp_run, "cost": attempts.cost(run).text()}
+        spent = attempts.cost(run).text()
+        facts = {**run.facts("report"), "kfp_run": kfp_run, "cost": spent, "drift": drift.found(run)}
         write_report(run.recipe, run.data_folder, folders, out, facts=facts)
 
     return _run(run, "report", progress, kfp_run, fill)

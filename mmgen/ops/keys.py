@@ -124,14 +124,18 @@ def stage_keys(
     return Keys(run_key=run_key, stages=stages, parts=parts)
 
 
-def scores_parts(keys: Keys, train_key: str) -> dict[str, Any]:
+def scores_parts(keys: Keys, train_key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Parts of the evaluation of another model (by its train key) on this run's judge, data and settings.
 
     Their key (`key_of`) is the one under which that model was evaluated itself, unless judge, data, settings or
     evaluation code have changed since: then the other model has to be scored again.
+
+    Args:
+        settings: what differs from the run's own, such as `{"evaluation.seed": 2}`.
     """
     parts = keys.parts["evaluate"]
-    return {**parts, "inputs": {**parts["inputs"], "train": train_key}}
+    inputs = {**parts["inputs"], "train": train_key}
+    return {**parts, "settings": {**parts["settings"], **settings}, "inputs": inputs}
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

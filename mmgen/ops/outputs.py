@@ -87,6 +87,18 @@ def copy_page(run: Run, stage: str, name: str, target: str) -> None:
             return
 
 
+def copy_validation(run: Run, target: str) -> None:
+    """Copy the page of stage `validate`, with what was found of a shift of the data."""
+    from mmgen.data.shift_page import shift_section
+    from mmgen.ops import drift
+
+    copy_page(run, "validate", "validation.html", target)
+    shift = shift_section(drift.found(run))
+    if shift and Path(target).is_file():
+        whole = Path(target).read_text(encoding="utf-8")
+        write_bytes(Path(target), whole.replace("</main>", f"{shift}</main>").encode())
+
+
 def copy_output(folder: Path, target: Path) -> None:
     """Copy the sealed `folder` to `target`, whole or not at all, in place of an earlier copy.
 

@@ -50,6 +50,7 @@ def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "") -> 
         "mmgen.mlflow_run_id": tracked.parent_id,
         "mmgen.model_sha256": model_sha256(model),
         "mmgen.train_key": run.keys.stages["train"],
+        "mmgen.validate_key": run.keys.stages["validate"],
         "mmgen.verdict": verdict["decision"],
         **{f"mmgen.cost.{what}": str(value) for what, value in cost(run).figures().items()},
     }

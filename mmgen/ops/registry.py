@@ -48,6 +48,17 @@ def model_name(recipe: Recipe) -> str:
     return plain_name(f"mmgen-{recipe.name}" if on_own_data(recipe) else f"mmgen-{recipe.name}-on-{recipe.data.name}")
 
 
+def champion_version(root: Path, name: str) -> ModelVersion | None:
+    """The champion, its files left alone; None when there is none.
+
+    Raises:
+        TrackingError: the registry cannot be used.
+    """
+    with connected(tracking_uri(root)) as client:
+        version = holder(client, name, "champion")
+        return version_of(client, name, version) if version else None
+
+
 def champion(root: Path, name: str) -> tuple[ModelVersion, Path] | None:
     """The champion and a local folder with its model; None when there is none.
 

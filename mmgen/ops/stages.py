@@ -12,6 +12,7 @@ thrown away and made again.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import errno
 import fcntl
@@ -185,25 +186,38 @@ def plan(run: Run) -> dict[str, list[str]]:
     return {stage: [] if flaw(run.folder(stage)) is None else _reasons(run, stage) for stage in STAGES}
 
 
-def champion_scores(run: Run, model: Path, train_key: str, progress: Progress) -> Path:
-    """Scores of the champion on this run's prompts and seeds: its own when they still hold, else made anew.
+def scores_of(run: Run, model: Path, train_key: str, progress: Progress, number: int = 0) -> Path:
+    """Scores of a model on this run's prompts and seeds: its own when they still hold, else made anew.
 
     Args:
-        model: the champion's model folder.
+        model: folder of the model.
         train_key: key of the training that made it.
+        number: round of the gate: each asks twice as many prompts as the one before, as far as there are so many, and
+            draws other noise.
 
     Returns:
         A sealed folder like the one of stage `evaluate`.
     """
+    own = run.recipe.evaluation
+    asked = dataclasses.replace(
+        own, seen=own.seen * 2**number, samples=own.samples * 2**number, seed=own.seed + 1000 * number
+    )
 
     def work(out: Path) -> None:
         from mmgen.evaluation.evaluate import evaluate
 
-        evaluate(model, run.folder("judge"), run.data_folder, run.recipe, out, progress)
+        recipe = dataclasses.replace(run.recipe, evaluation=asked)
+        evaluate(model, run.folder("judge"), run.data_folder, recipe, out, progress)
 
-    parts = scores_parts(run.keys, train_key)
+    settings = {f"evaluation.{name}": getattr(asked, name) for name in ("seen", "samples", "seed")}
+    parts = scores_parts(run.keys, train_key, settings if number else {})
     facts = {**run.facts("evaluate"), "key": key_of(parts), "parts": parts, "scores_of": train_key}
     return run_stage("evaluate", key_of(parts), run.root, work, facts=facts).folder
+
+
+def scores_folder(run: Run, train_key: str) -> Path:
+    """Where the first of `scores_of` stands, or will."""
+    return run.root / "stages" / "evaluate" / key_of(scores_parts(run.keys, train_key, {}))
 
 
 def _reasons(run: Run, stage: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mmgen.data.dataset import CARD, Dataset, data_version, load
 from mmgen.data.limits import GROUP_MINIMUM, SPLIT_MINIMUM
+from mmgen.data.profile import profile
 from mmgen.data.shards import Sample, read_shard
 from mmgen.errors import ConfigError, DataError, unknown
 from mmgen.files import write_bytes, write_json
@@ -26,6 +27,8 @@ from mmgen.recipes import Recipe
 LISTED = 200
 """Bad rows of one expectation that the verdict lists; it always counts them all."""
 THUMBNAILS = 60
+PROFILE = "profile.json"
+"""What the next data sets are held against (`mmgen.ops.drift`)."""
 
 
 def validate(dataset_folder: Path, recipe: Recipe, out: Path) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def validate(dataset_folder: Path, recipe: Recipe, out: Path) -> dict[str, Any]:
     Args:
         dataset_folder: holds `dataset.json` and its shards.
         recipe: its `data` part names the caption languages and the budget for bad samples.
-        out: gets `validation.json` and `validation.html`, also when the data set is refused.
+        out: gets `validation.json` and `validation.html`, also when the data set is refused, else `profile.json`.
 
     Raises:
         DataError: an expectation failed; the message names the first one and up to five rows.
@@ -65,6 +68,8 @@ def validate(dataset_folder: Path, recipe: Recipe, out: Path) -> dict[str, Any]:
     verdict = _verdict(outcomes, aside, kept, len(rows))
     verdict["data"] = _about(dataset_folder, dataset, intact=all(row["problem"] is None for row in files))
     write_json(out / "validation.json", verdict)
+    if verdict["success"]:
+        write_json(out / PROFILE, profile(kept, recipe.data.languages[0]))
     write_bytes(
         out / "validation.html",
         render(verdict, _thumbnails(verdict, samples, modalities)).encode(errors="xmlcharrefreplace"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,22 +9,11 @@ from typing import Any
 import pytest
 
 from mmgen.errors import ConfigError, StorageError
-from mmgen.files import read_json, seal
-from mmgen.ops.gate import decide, read_rules
+from mmgen.files import read_json
+from mmgen.ops.gate import Champion, decide
+from mmgen.ops.gate_rules import read_rules
 from mmgen.ops.keys import RULES
-
-RULE_TEXT = """
-default:
-  level: 0.95
-  resamples: 2000
-  seed: 0
-emoji:
-  metrics:
-    image.r1_seen: {direction: higher, floor: 0.5, margin: 0.05, gain: 0.02}
-    text.exact_seen: {direction: higher, margin: 0.05}
-    image.kid: {direction: lower, floor: 0.2}
-"""
-PARTS = {"data": "d", "inputs": {"judge": "j", "train": "t"}}
+from tests.unit.verdicts import RULE_TEXT, reseal, scored, verdict
 
 
 @pytest.fixture
@@ -33,33 +21,6 @@ def rules(tmp_path: Path) -> Path:
     path = tmp_path / "gates.yaml"
     path.write_text(RULE_TEXT)
     return path
-
-
-def scored(folder: Path, image: float, text: float = 0.9, kid: float = 0.1, n: int = 400, **parts: Any) -> Path:
-    """An evaluation: `image` and `text` are shares of n prompts that are right, the easy ones first."""
-    folder.mkdir()
-    scores = {
-        "image.r1_seen": [1.0] * round(image * n) + [0.0] * (n - round(image * n)),
-        "text.exact_seen": [1.0] * round(text * n) + [0.0] * (n - round(text * n)),
-    }
-    values = {**{name: sum(row) / n for name, row in scores.items()}, "image.kid": kid}
-    metrics = {name: {"value": value, "low": value, "high": value, "n": n} for name, value in values.items()}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    (folder / "scores.json").write_text(json.dumps(scores))
-    seal(folder, recipe="emoji", parts={**PARTS, **parts})
-    return folder
-
-
-def reseal(folder: Path, name: str, content: Any) -> None:
-    (folder / name).write_text(json.dumps(content))
-    (folder / "SEAL.json").unlink()
-    seal(folder, recipe="emoji", parts=PARTS)
-
-
-def verdict(challenger: Path, champion: Path | None, rules: Path, out: Path) -> dict[str, Any]:
-    decide(challenger, champion, "3" if champion else None, read_rules(rules, "emoji"), out)
-    found: dict[str, Any] = read_json(out / "verdict.json")
-    return found
 
 
 def test_a_first_model_above_the_floors_is_promoted(tmp_path: Path, rules: Path) -> None:
@@ -91,11 +52,11 @@ def test_a_clearly_worse_model_does_not(tmp_path: Path, rules: Path) -> None:
     assert "worse than the margin of 0.05" in found["reasons"][0]
 
 
-def test_the_same_scores_are_inconclusive(tmp_path: Path, rules: Path) -> None:
+def test_the_same_scores_keep_the_champion(tmp_path: Path, rules: Path) -> None:
     found = verdict(scored(tmp_path / "new", 0.8), scored(tmp_path / "old", 0.8), rules, tmp_path / "out")
 
-    assert found["decision"] == "inconclusive"
-    assert found["reasons"] == ["no primary metric is better by its gain"]
+    assert found["decision"] == "keep"
+    assert found["reasons"] == ["no primary metric can be better by its gain"]
 
 
 def test_a_gain_in_one_metric_does_not_pay_for_a_loss_in_another(tmp_path: Path, rules: Path) -> None:
@@ -107,26 +68,32 @@ def test_a_gain_in_one_metric_does_not_pay_for_a_loss_in_another(tmp_path: Path,
     assert found["reasons"][0].startswith("text.exact_seen: -0.2")
 
 
-def test_a_real_gain_below_the_smallest_effect_is_inconclusive(tmp_path: Path, rules: Path) -> None:
+def test_a_real_gain_that_is_too_small_to_be_worth_it_keeps_the_champion(tmp_path: Path, rules: Path) -> None:
     new, old = scored(tmp_path / "new", 0.81, n=4000), scored(tmp_path / "old", 0.80, n=4000)
 
-    assert verdict(new, old, rules, tmp_path / "out")["decision"] == "inconclusive"
+    found = verdict(new, old, rules, tmp_path / "out")
+
+    assert found["decision"] == "keep"
+    assert found["reasons"] == ["no primary metric can be better by its gain"]
 
 
-def test_a_gain_on_few_noisy_prompts_is_inconclusive(tmp_path: Path, rules: Path) -> None:
+def test_a_gain_on_few_noisy_prompts_is_inconclusive_and_keeps_the_champion(tmp_path: Path, rules: Path) -> None:
     new, old = scored(tmp_path / "new", 0.8), scored(tmp_path / "old", 0.7)
     for folder, right in ((new, [1.0] * 42 + [0.0] * 18), (old, [0.0] * 20 + [1.0] * 40)):
         reseal(folder, "scores.json", {"image.r1_seen": right, "text.exact_seen": [1.0] * 60})
 
     found = verdict(new, old, rules, tmp_path / "out")
 
-    assert found["decision"] == "inconclusive"
-    assert "may be worse than the margin" in found["reasons"][0]
+    assert found["decision"] == "keep"
+    assert found["reasons"][0] == "inconclusive after 1 round, so the champion stays"
+    assert "may be worse than the margin" in found["reasons"][1]
 
 
 def test_a_metric_where_less_is_better_is_compared_the_right_way_round(tmp_path: Path) -> None:
     rules = tmp_path / "gates.yaml"
-    rules.write_text(RULE_TEXT.replace("direction: higher, margin: 0.05", "direction: lower, margin: 0.05, gain: 0.1"))
+    rules.write_text(
+        RULE_TEXT.replace("direction: higher, margin: 0.05", "direction: lower, margin: 0.05, gain: 0.1, effect: 0.3")
+    )
     new, old = scored(tmp_path / "new", 0.8, text=0.2), scored(tmp_path / "old", 0.8, text=0.6)
 
     assert verdict(new, old, rules, tmp_path / "a")["decision"] == "promote"
@@ -180,7 +147,7 @@ def test_an_altered_or_missing_champion_stays(tmp_path: Path, rules: Path) -> No
     for number, champion in enumerate((old, tmp_path / "absent")):
         found = verdict(new, champion, rules, tmp_path / f"out{number}")
         assert found["decision"] == "keep"
-        assert found["reasons"][0].startswith("champion 3 and challenger cannot be compared: ")
+        assert found["reasons"][0].startswith("champion 3 stays: it cannot be compared with the challenger: ")
 
 
 @pytest.mark.parametrize("parts", [{"data": "other"}, {"inputs": {"judge": "other", "train": "t"}}])
@@ -204,7 +171,7 @@ def test_an_altered_challenger_is_an_error_not_a_verdict(tmp_path: Path, rules: 
     (new / "metrics.json").write_text("{}")
 
     with pytest.raises(StorageError, match=r"metrics\.json' has 2 bytes"):
-        decide(new, None, None, read_rules(rules, "emoji"), tmp_path / "out")
+        decide(lambda _: new, None, read_rules(rules, "emoji"), tmp_path / "out")
 
 
 def test_the_page_shows_decision_reasons_and_every_row(tmp_path: Path, rules: Path) -> None:
@@ -232,11 +199,17 @@ def test_the_same_scores_give_the_same_verdict(tmp_path: Path, rules: Path) -> N
         ("floor: 0.2", "floor: .nan", "floor is nan; expected a number"),
         ("floor: 0.2", "floor: true", "floor is True; expected a number"),
         ("margin: 0.05}", "margin: -1}", "margin is -1; expected a number from 0"),
-        ("floor: 0.2", "floor: 0.2, gain: 0.1", "gain needs a margin"),
+        ("floor: 0.2", "floor: 0.2, gain: 0.1, effect: 0.3", "gain needs a margin"),
         ("emoji:", "emojy:", "unknown field 'emojy'; did you mean 'emoji'"),
         ("level: 0.95", "level: 95", "level is 95; expected a number from 0.5 to 0.9999"),
         ("  seed: 0", "  speed: 0", "unknown field 'speed'; did you mean 'seed'"),
-        ("  seed: 0", "", "section 'default' has no 'seed'"),
+        ("  seed: 0\n", "", "section 'default' has no 'seed'"),
+        ("rounds: 1", "rounds: 0", "rounds is 0; expected a number from 1 to 8"),
+        (", effect: 0.06", "", r"image\.r1_seen: gain needs an effect"),
+        ("effect: 0.06", "effect: 0.02", "effect is 0.02, must be more than the gain of 0.02"),
+        ("margin: 0.05}", "margin: 0.05, slices: {group: {margin: 1}}}", "group has no 'least'"),
+        ("margin: 0.05}", "margin: 0.05, slices: {class: {}}}", "unknown field 'class'"),
+        ("  seed: 0", "  seed: 0\n  drift: {word: 1}", "unknown field 'word'; did you mean 'words'"),
         ("default:", "[", "cannot read the gate's rules"),
         ("{direction: lower, floor: 0.2}", "0.2", r"image\.kid: expected named fields, got 0\.2"),
     ],
@@ -265,7 +238,7 @@ def test_a_recipe_takes_the_default_metrics_and_may_replace_them(rules: Path) ->
 def test_the_rules_of_this_repository_are_well_formed() -> None:
     rules = read_rules(RULES, "emoji")
 
-    assert any(rule.gain is not None for rule in rules.metrics)
+    assert any(rule.win is not None for rule in rules.metrics)
     assert {"image.r5_seen", "text.exact_seen", "judge.accuracy", "codec.psnr"} <= {
         rule.metric for rule in rules.metrics if rule.floor is not None
     }
@@ -274,8 +247,21 @@ def test_the_rules_of_this_repository_are_well_formed() -> None:
 def test_a_champion_that_cannot_be_scored_on_these_prompts_stays(tmp_path: Path, rules: Path) -> None:
     challenger = scored(tmp_path / "new", 0.99)
 
-    decide(challenger, None, "3", read_rules(rules, "emoji"), tmp_path, unscored="unknown language 'de'")
+    def refuse(number: int) -> Path:
+        raise ConfigError("unknown language 'de'")
 
-    found = json.loads((tmp_path / "verdict.json").read_text())
+    decide(lambda _: challenger, Champion(version="3", scored=refuse), read_rules(rules, "emoji"), tmp_path)
+
+    found = read_json(tmp_path / "verdict.json")
     assert found["decision"] == "keep"
-    assert "champion 3 cannot be scored on these prompts: unknown language 'de'" in found["reasons"]
+    assert "champion 3 stays: it cannot be scored on these prompts: unknown language 'de'" in found["reasons"]
+
+
+def test_scores_of_other_prompts_keep_the_champion(tmp_path: Path, rules: Path) -> None:
+    new, old = scored(tmp_path / "new", 0.9), scored(tmp_path / "old", 0.6)
+    reseal(old, "prompts.json", {"seen": list(range(1, 401))})
+
+    found = verdict(new, old, rules, tmp_path / "out")
+
+    assert found["decision"] == "keep"
+    assert "scored on different prompts" in found["reasons"][0]

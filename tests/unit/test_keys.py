@@ -146,8 +146,8 @@ def test_a_change_of_the_report_alone_is_the_same_run(code: Path) -> None:
 def test_scores_of_the_run_itself_stand_under_its_own_key(code: Path) -> None:
     mine = keys(code)
 
-    assert key_of(scores_parts(mine, mine.stages["train"])) == mine.stages["evaluate"]
-    assert key_of(scores_parts(mine, "f" * 16)) != mine.stages["evaluate"]
+    assert key_of(scores_parts(mine, mine.stages["train"], {})) == mine.stages["evaluate"]
+    assert key_of(scores_parts(mine, "f" * 16, {})) != mine.stages["evaluate"]
 
 
 def test_what_changed_is_said_in_words(code: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from mmgen.errors import ConfigError, DataError, StorageError
 from mmgen.files import SEAL, open_sealed, seal
-from mmgen.ops.stages import StageResult, champion_scores, flaw, open_run, plan, run_stage, scratch
+from mmgen.ops.stages import StageResult, flaw, open_run, plan, run_stage, scores_of, scratch
 from mmgen.progress import Progress
 from tests.unit.runs import small_run
 
@@ -260,8 +260,8 @@ def test_scores_of_a_champion_that_still_hold_are_not_made_again(tmp_path: Path)
 
     run = small_run(tmp_path)
     run.keys.parts["evaluate"]["inputs"] = {"train": run.keys.stages["train"]}
-    folder = tmp_path / "stages" / "evaluate" / key_of(scores_parts(run.keys, "f" * 16))
+    folder = tmp_path / "stages" / "evaluate" / key_of(scores_parts(run.keys, "f" * 16, {}))
     folder.mkdir(parents=True)
     seal(folder)
 
-    assert champion_scores(run, tmp_path / "model", "f" * 16, Progress()) == folder
+    assert scores_of(run, tmp_path / "model", "f" * 16, Progress()) == folder
