@@ -1,7 +1,8 @@
 """A forest plot of the gate's verdict: every interval beside the bound that it is held against, as inline SVG.
 
 Metrics have different units, so each line is drawn in units of its own bound: what loses by its margin lies at -1,
-what wins by its gain at 1. Dark is right: a line passes when its left end lies right of the bound.
+what wins by its gain at 1. `no worse` holds where the bar lies right of the margin, `better by` where the bar lies
+right of 0 and the dot right of the gain; one that is not shown is grey, since it need not be.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def forest(table: Sequence[dict[str, Any]]) -> str:
         f'<line x1="{_x(0)}" x2="{_x(0)}" y1="4" y2="{bottom}" stroke="#667380"/>',
     ]
     parts += [_row(row, _LINE * place + 18) for place, row in enumerate(rows)]
-    for at, label in ((-1, "margin"), (0, "no difference"), (1, "gain")):
+    for at, label in ((-1, "margin"), (0, "0"), (1, "gain")):
         parts.append(f'<text x="{_x(at)}" y="{height - 18}" text-anchor="middle" fill="#667380">{label}</text>')
     for end, anchor, label in ((_LEFT, "start", "worse"), (_LEFT + _WIDTH, "end", "better")):
         parts.append(f'<text x="{end}" y="{height - 2}" text-anchor="{anchor}" fill="#667380">{label}</text>')
@@ -40,9 +41,10 @@ def forest(table: Sequence[dict[str, Any]]) -> str:
 def _row(row: dict[str, Any], y: int) -> str:
     unit = abs(row["bound"])
     low, middle, high = (row[name] / unit for name in ("low", "difference", "high"))
-    colour = "#1c7c4a" if row["passed"] else "#b3261e"
+    need_not = row["bound"] > 0
+    colour = "#1c7c4a" if row["passed"] else "#667380" if need_not else "#b3261e"
     bound = row["bound"] / unit
-    said = f"{row['rule']}: {'holds' if row['passed'] else 'fails'}"
+    said = f"{row['rule']}: {'holds' if row['passed'] else 'not shown' if need_not else 'fails'}"
     ends = [max(-REACH, low), min(REACH, high)]
     parts = [
         f'<text x="0" y="{y + 4}" fill="#1f2933">{safe(_short(row["metric"]))}</text>',
