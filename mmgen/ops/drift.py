@@ -2,7 +2,8 @@
 
 What both look like is in the sealed outputs of stage `validate` (`profile.json`), found by the champion's tags, so the
 old data need not be at hand. Bounds stand in `gates.yaml` under `drift`: where there are none, a shift is shown and
-nothing is refused; where there are, a shift beyond them, and a champion that cannot be compared with, stop the run.
+nothing is refused; where there are, a shift beyond them, and a champion that cannot be compared with or asked for, stop
+the run.
 The result lies in `<root>/drift/<run key>/drift.json`, outside of the stage's output: who is champion is not part of
 the stage's key.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.data.profile import MEASURES, shifts, worst_words
-from mmgen.errors import DataError, StorageError
+from mmgen.errors import DataError, StorageError, TrackingError
 from mmgen.files import open_sealed, read_json, write_json
 from mmgen.ops.keys import RULES
 from mmgen.ops.stages import Run
@@ -27,13 +28,19 @@ def check(run: Run) -> None:
     Raises:
         DataError: a shift beyond its bound, named with its figures; or bounds and nothing to compare with.
         ConfigError: the rules cannot be read.
-        TrackingError: the registry cannot be used.
+        TrackingError: there are bounds, and the registry cannot be used.
     """
     from mmgen.ops.gate_rules import read_rules, section
     from mmgen.ops.registry import champion_version, model_name
 
     bounds = read_rules(RULES, section(run.recipe)).drift
-    champion = champion_version(run.root, model_name(run.recipe))
+    try:
+        champion = champion_version(run.root, model_name(run.recipe))
+    except TrackingError as error:
+        if bounds:
+            raise
+        print(f"mmgen: warning: the data are not held against the champion's: {error}", file=sys.stderr)
+        return
     if champion is None or champion.tags.get("mmgen.validate_key") == run.keys.stages["validate"]:
         return
     name = f"champion version {champion.version}"

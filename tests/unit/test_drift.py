@@ -10,7 +10,7 @@ import pytest
 from mmgen.data.corpus import load_corpus
 from mmgen.data.profile import profile, shifts, worst_words
 from mmgen.data.shift_page import shift_section
-from mmgen.errors import DataError
+from mmgen.errors import DataError, TrackingError
 from mmgen.ops import drift
 from mmgen.ops.registry import promote, register
 from mmgen.ops.stages import Run, run_stage
@@ -163,3 +163,20 @@ def test_the_first_model_has_nothing_to_be_held_against(root: Path, rows: list[R
 
     assert drift.found(run) == {}
     assert shift_section({}) == ""
+
+
+@pytest.mark.parametrize("bounds", ["{}", "{words: 0.3}"])
+def test_a_registry_that_is_broken_stops_the_run_only_where_there_are_bounds(
+    tmp_path: Path, rows: list[Row], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bounds: str
+) -> None:
+    with_bounds(monkeypatch, tmp_path, bounds)
+    run = small_run(tmp_path, 1)
+    validated(run, rows)
+    (tmp_path / "mlflow.db").write_text("no database at all, only some words")
+
+    if bounds == "{}":
+        drift.check(run)
+        assert "warning: the data are not held against the champion's" in capsys.readouterr().err
+    else:
+        with pytest.raises(TrackingError):
+            drift.check(run)

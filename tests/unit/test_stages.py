@@ -255,13 +255,19 @@ def test_a_seal_keeps_where_the_output_came_from(tmp_path: Path) -> None:
     }
 
 
-def test_scores_of_a_champion_that_still_hold_are_not_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "asked"),
+    [(0, {}), (1, {"evaluation.seen": 1200, "evaluation.samples": 2000, "evaluation.seed": 1001})],
+)
+def test_scores_of_a_champion_that_still_hold_are_not_made_again_and_each_round_asks_twice_as_much(
+    tmp_path: Path, number: int, asked: dict[str, int]
+) -> None:
     from mmgen.ops.keys import key_of, scores_parts
 
     run = small_run(tmp_path)
-    run.keys.parts["evaluate"]["inputs"] = {"train": run.keys.stages["train"]}
-    folder = tmp_path / "stages" / "evaluate" / key_of(scores_parts(run.keys, "f" * 16, {}))
+    run.keys.parts["evaluate"] |= {"inputs": {"train": run.keys.stages["train"]}, "settings": {}}
+    folder = tmp_path / "stages" / "evaluate" / key_of(scores_parts(run.keys, "f" * 16, asked))
     folder.mkdir(parents=True)
     seal(folder)
 
-    assert scores_of(run, tmp_path / "model", "f" * 16, Progress()) == folder
+    assert scores_of(run, tmp_path / "model", "f" * 16, Progress(), number) == folder
