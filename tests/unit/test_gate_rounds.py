@@ -158,3 +158,11 @@ def test_the_picture_shows_every_interval_and_what_failed(tmp_path: Path, rules:
     assert page.count(": fails</text>") == 1
     assert "http://www.w3.org/2000/svg" in page
     assert "src=" not in page
+
+
+def test_a_few_prompts_without_a_loss_do_not_show_that_there_are_none(tmp_path: Path, rules: Path) -> None:
+    new, old = scored(tmp_path / "new", 0.8, n=60), scored(tmp_path / "old", 0.8 - 1 / 60, n=60)
+
+    row = verdict(new, old, rules, tmp_path / "out")["table"][2]
+
+    assert (row["rule"], row["difference"] > 0, row["passed"]) == ("no worse than -0.05", True, False)
