@@ -112,7 +112,8 @@ def sketch(value: Any) -> NDArray[np.float32]:
     kind = media_kind(value)
     if kind in ("image", "video"):
         frame = value if kind == "image" else value[len(value) // 2]
-        return image.shrink(Image.fromarray(frame), THUMBNAIL).ravel().astype(np.float32)
+        small: NDArray[np.uint8] = np.asarray(image.shrink(Image.fromarray(frame), THUMBNAIL))
+        return small.ravel().astype(np.float32)
     if kind == "sound":
         parts = np.array_split(value, 32)
         return np.array([np.log10(np.mean(part**2) + 1e-6) if len(part) else -6.0 for part in parts], np.float32)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import open_sealed, read_json
-from mmgen.ops.gate import Decision
+from mmgen.ops.gate_decision import Decision
 
 if TYPE_CHECKING:
     from mmgen.ops.stages import Run

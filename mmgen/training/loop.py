@@ -79,7 +79,7 @@ def learn(
     with (
         _stop_asked() as stop,
         SideBySide(learned, config.threads) as gradients,
-        (folder / "metrics.jsonl").open("a") as log,
+        (folder / "metrics.jsonl").open("a", buffering=1) as log,
     ):
         for step in range(done, config.steps):
             rate = learning_rate(config, step)

@@ -19,7 +19,8 @@ import pytest
 from mmgen.files import sha256_file
 from mmgen.ops.mlflow_client import connected
 from mmgen.ops.mlflow_server import ServerConfig
-from mmgen.ops.registry import champion, fetch, register
+from mmgen.ops.registration import register
+from mmgen.ops.registry import champion, fetch
 from mmgen.ops.stages import run_stage
 from mmgen.ops.tracking import model_sha256, stage_run
 from tests.mlflow_server import PASSWORD, MlflowServer, postgres_programs, running_server, serving, store_in_words

@@ -17,7 +17,8 @@ import pytest
 from mmgen.errors import ConfigError, MmgenError, StorageError
 from mmgen.files import seal
 from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.registry import fetch, model_name, register
+from mmgen.ops.registration import register
+from mmgen.ops.registry import fetch, model_name
 from mmgen.ops.stages import Run
 from mmgen.ops.tracking import Tracked, model_sha256, stage_run
 from tests.unit.conftest import migrated_database, own_tracker, root

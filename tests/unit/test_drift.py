@@ -12,7 +12,8 @@ from mmgen.data.profile import profile, shifts, worst_words
 from mmgen.data.shift_page import shift_section
 from mmgen.errors import DataError, TrackingError
 from mmgen.ops import drift
-from mmgen.ops.registry import promote, register
+from mmgen.ops.champions import promote
+from mmgen.ops.registration import register
 from mmgen.ops.stages import Run, run_stage
 from mmgen.ops.tracking import stage_run
 from mmgen.ops.validation_rows import Row, describe
