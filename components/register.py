@@ -12,11 +12,12 @@ def register(
     root: str,
     data: str,
     kfp_run: str,
+    promote: bool,
     model: dsl.Input[dsl.Model],
     verdict: dsl.Input[dsl.Artifact],
     version: dsl.Output[dsl.Model],
 ) -> None:
-    """Register the model, and make it champion if the verdict says so.
+    """Register the model, and make it champion if the verdict says so and `promote` lets it.
 
     Args:
         model: output of `train`.
@@ -28,5 +29,5 @@ def register(
     from mmgen.ops import jobs, outputs
 
     with jobs.opened("register", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
-        result = jobs.register(job.run, job.progress, kfp_run=kfp_run)
+        result = jobs.register(job.run, job.progress, kfp_run=kfp_run, promote=promote)
         version.uri, version.metadata = str(result.folder), outputs.registered(job.run)

@@ -47,8 +47,8 @@ class PipelineError(MmgenError):
         self.exit_code = exit_code
 
 
-def run_pipeline(run: Run, data_root: Path, progress: Progress) -> States:
-    """Run every stage of `run` and return what became of each.
+def run_pipeline(run: Run, data_root: Path, progress: Progress, *, promote: bool = True) -> States:
+    """Run every stage of `run` and return what became of each; without `promote` the champion stays who it is.
 
     Raises:
         PipelineError: a stage failed; one line with the reason and the log's path.
@@ -59,7 +59,7 @@ def run_pipeline(run: Run, data_root: Path, progress: Progress) -> States:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
-            child = _start(run, data_root, name, events, file)
+            child = _start(run, data_root, name, events, file, promote)
     except OSError as error:
         raise StorageError(refusal(log, error)) from error
     states: States = {}
@@ -87,12 +87,13 @@ def run_pipeline(run: Run, data_root: Path, progress: Progress) -> States:
     return states
 
 
-def _start(run: Run, data_root: Path, name: str, events: Path, log: Any) -> subprocess.Popen[bytes]:
+def _start(run: Run, data_root: Path, name: str, events: Path, log: Any, promote: bool) -> subprocess.Popen[bytes]:
     arguments = {
         "recipe": run.recipe.name,
         "settings": "; ".join(run.settings),
         "root": str(run.root.resolve()),
         "data": str(data_root.resolve()),
+        "promote": promote,
     }
     # The code that was asked to run is the code that runs, wherever the command is started.
     path = os.pathsep.join([str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -175,7 +176,7 @@ def _clean(folder: Path) -> None:
         shutil.rmtree(old)
 
 
-def main(name: str, arguments: dict[str, str]) -> None:
+def main(name: str, arguments: dict[str, Any]) -> None:
     """Child side: run the pipeline with KFP's SubprocessRunner."""
     _die_with_parent()
     _plain_python()

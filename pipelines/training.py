@@ -17,7 +17,9 @@ from mmgen.recipes import NAMES
 
 
 @dsl.pipeline(name="mmgen-train", description="From a data set to a judged and registered any-to-any generator.")
-def training(recipe: str = NAMES[0], settings: str = "", root: str = "runs", data: str = "data") -> None:
+def training(
+    recipe: str = NAMES[0], settings: str = "", root: str = "runs", data: str = "data", promote: bool = True
+) -> None:
     """Train and judge one recipe, and register the model.
 
     Args:
@@ -25,6 +27,7 @@ def training(recipe: str = NAMES[0], settings: str = "", root: str = "runs", dat
         settings: Overrides of single settings, such as "training.steps=500; seed=1". Empty for none.
         root: Folder of everything that runs make.
         data: Folder of the data sets.
+        promote: Whether the gate's verdict makes a champion at once; without it a person does, by `mmgen promote`.
     """
     run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
     same = {"recipe": recipe, "settings": settings, "root": root, "data": data, "kfp_run": run}
@@ -34,7 +37,7 @@ def training(recipe: str = NAMES[0], settings: str = "", root: str = "runs", dat
     trained = train(**same, dataset=checked.outputs["dataset"]).after(judged)
     scored = evaluate(**same, model=trained.outputs["model"], judge_model=judged.outputs["judge_model"])
     decided = gate(**same, scores=scored.outputs["scores"])
-    kept = register(**same, model=trained.outputs["model"], verdict=decided.outputs["verdict"])
+    kept = register(**same, promote=promote, model=trained.outputs["model"], verdict=decided.outputs["verdict"])
     told = report(**same, version=kept.outputs["version"])
     tasks = {
         checked: "Validate data",

@@ -180,8 +180,10 @@ def gate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     return _run(run, "gate", progress, kfp_run, fill)
 
 
-def register(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
+def register(run: Run, progress: Progress, *, kfp_run: str = "", promote: bool = True) -> StageResult:
     """Register the model under the names that the verdict gives it; also writes `mlflow.json`, where to look.
+
+    `promote` is no part of any key: who may promote says nothing of what was made.
 
     Raises:
         OutrunError: the champion changed since the gate; its verdict is thrown away, so that the next try asks again.
@@ -190,7 +192,7 @@ def register(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
 
     def fill(out: Path, tracked: Tracked) -> None:
         try:
-            registration(run, tracked, out, kfp_run_id=kfp_run)
+            registration(run, tracked, out, kfp_run_id=kfp_run, promoting=promote)
         except OutrunError:
             shutil.rmtree(run.folder("gate"))
             raise

@@ -15,7 +15,7 @@ from mmgen.ops.candidate import candidate
 from mmgen.ops.champions import NOBODY, move
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
 from mmgen.ops.packaging import log_model
-from mmgen.ops.registry import ModelVersion, model_name, version_of
+from mmgen.ops.registry import AWAITING, ModelVersion, model_name, version_of
 from mmgen.ops.tracking import Tracked, model_sha256, run_tags
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ SETTLED = "mmgen.settled"
 later one does not undo what was promoted since."""
 
 
-def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "") -> ModelVersion:
+def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "", promoting: bool = True) -> ModelVersion:
     """Register the model that the run trained, under the names that the gate's verdict gives it.
 
-    Writes `model.json` into `out`: name, version, aliases, uri, decision, path of the model, and where it comes from.
+    Writes `model.json` into `out`: name, version, aliases, uri, decision, path of the model, and where it comes from. Unless
+    `promoting`, the version is a challenger whatever the verdict, and a promotion waits for a person's `promote`.
 
     Raises:
         ConfigError: the model's name cannot be one.
@@ -44,6 +45,7 @@ def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "") -> 
         TrackingError: the registry cannot be used.
     """
     model, verdict = candidate(run)
+    said = verdict["decision"] if promoting or verdict["decision"] != "promote" else AWAITING
     name = model_name(run.recipe)
     tags = {
         **run_tags(run, kfp_run_id),
@@ -51,15 +53,15 @@ def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "") -> 
         "mmgen.model_sha256": model_sha256(model),
         "mmgen.train_key": run.keys.stages["train"],
         "mmgen.validate_key": run.keys.stages["validate"],
-        "mmgen.verdict": verdict["decision"],
+        "mmgen.verdict": said,
         **{f"mmgen.cost.{what}": str(value) for what, value in cost(run).figures().items()},
     }
     with connected(tracking_uri(run.root)) as client:
         _ensure_model(client, name)
         entry = _same(client, name, tags) or _create(client, name, model, tags, tracked, verdict)
         if SETTLED not in entry.tags:
-            client.set_model_version_tag(name, str(entry.version), "mmgen.verdict", verdict["decision"])
-            if verdict["decision"] == "promote":
+            client.set_model_version_tag(name, str(entry.version), "mmgen.verdict", said)
+            if said == "promote":
                 reason = "; ".join(verdict["reasons"])[:1000]
                 move(run.root, name, str(entry.version), "gate", reason, expected=verdict["champion"] or NOBODY)
             else:

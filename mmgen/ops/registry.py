@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+AWAITING = "promote, awaiting approval"
+"""Verdict of a version that the gate would promote and that only a person may."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelVersion:
     """A registered model."""

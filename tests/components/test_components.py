@@ -32,7 +32,8 @@ def call(component: Any, ran: WholeRun, folder: Path, data: Path | None = None) 
     outputs = {
         name: KINDS.get(name, dsl.Artifact)(name=name, uri=str(folder / name)) for name, given in spec.outputs.items()
     }
-    component.python_func(**same, kfp_run="", **inputs, **outputs)
+    more = {"promote": True} if "promote" in spec.inputs else {}
+    component.python_func(**same, kfp_run="", **more, **inputs, **outputs)
     return outputs
 
 

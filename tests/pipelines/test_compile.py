@@ -66,5 +66,5 @@ def test_kubeflows_own_cache_is_off(spec: dict[str, Any]) -> None:
 def test_every_input_of_the_pipeline_is_described_and_has_a_default(spec: dict[str, Any]) -> None:
     inputs = spec["root"]["inputDefinitions"]["parameters"]
 
-    assert set(inputs) == {"recipe", "settings", "root", "data"}
+    assert set(inputs) == {"recipe", "settings", "root", "data", "promote"}
     assert all(entry["description"] and "defaultValue" in entry for entry in inputs.values())

@@ -23,12 +23,14 @@ NAME = "mmgen-emoji"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def registered(run: Run, out: Path, *, decision: str = "promote", shade: int | None = None) -> ModelVersion:
+def registered(
+    run: Run, out: Path, *, decision: str = "promote", shade: int | None = None, promoting: bool = True
+) -> ModelVersion:
     shade = int(run.keys.run_key[:4]) if shade is None else shade
     make_trained(run, decision=decision, shade=shade, champion=aliases(run.root).get("champion"))
     out.mkdir(exist_ok=True)
     with stage_run(run, "register", out) as tracked:
-        return register(run, tracked, out, kfp_run_id="kfp-1234")
+        return register(run, tracked, out, kfp_run_id="kfp-1234", promoting=promoting)
 
 
 def aliases(root: Path) -> dict[str, str]:
@@ -293,3 +295,23 @@ def test_versions_that_do_not_exist_are_named(root: Path, tmp_path: Path) -> Non
         promote(root, NAME, "two")
     with pytest.raises(ConfigError, match="has no previous champion"):
         rollback(root, NAME)
+
+
+def test_a_promotion_that_is_held_waits_for_a_person(root: Path, tmp_path: Path) -> None:
+    registered(small_run(root, 1), tmp_path / "out")
+
+    held = registered(small_run(root, 2), tmp_path / "out", promoting=False)
+    again = registered(small_run(root, 2), tmp_path / "out")  # the same run, now with the power to promote
+    before = aliases(root)
+    promote(root, NAME, held.version)
+
+    assert held.tags["mmgen.verdict"] == "promote, awaiting approval"
+    assert again.version == held.version
+    assert before == {"champion": "1", "challenger": "2"}
+    assert aliases(root) == {"champion": "2", "previous": "1"}
+
+
+def test_a_verdict_that_is_held_is_only_changed_where_it_would_promote(root: Path, tmp_path: Path) -> None:
+    kept = registered(small_run(root, 1), tmp_path / "out", decision="keep", promoting=False)
+
+    assert (kept.tags["mmgen.verdict"], kept.aliases) == ("keep", ("challenger",))
