@@ -14,14 +14,17 @@ from typing import Any
 import click
 
 from mmgen.errors import ConfigError, MmgenError
+from pipelines.cli_cluster import cancel, logs, schedule, status, submit
 from pipelines.cli_data import data
 from pipelines.cli_generate import generate
 from pipelines.cli_import import add, diff, import_
 from pipelines.cli_inspect import inspect
 from pipelines.cli_models import compare, gc, history, lineage, promote, rollback
+from pipelines.cli_retrain import retrain
 from pipelines.cli_systems import ablate, recipes, systems
 from pipelines.cli_track import track
 from pipelines.options import (
+    KEPT_CHAMPION,
     Group,
     answer,
     chosen,
@@ -36,7 +39,6 @@ from pipelines.options import (
     started,
 )
 
-KEPT_CHAMPION = 30
 INTERRUPTED = 60
 
 
@@ -250,7 +252,7 @@ def doctor(root: Path, data_root: Path, as_json: bool) -> None:
         sys.exit(ConfigError.exit_code)
 
 
-VERBS = (
+VERBS: tuple[click.Command, ...] = (
     recipes,
     systems,
     ablate,
@@ -264,6 +266,12 @@ VERBS = (
     lineage,
     gc,
     track,
+    submit,
+    schedule,
+    status,
+    logs,
+    cancel,
+    retrain,
 )
 
 for verb in VERBS:

@@ -16,6 +16,9 @@ from mmgen.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from mmgen.ops.stages import Run
 
+KEPT_CHAMPION = 30
+"""Exit code when the gate kept the champion: an answer, not an error."""
+
 PARAMS = Path("params.yaml")
 """Names the default recipe; looked for where the command is started, like DVC does."""
 
@@ -103,6 +106,17 @@ def data_option(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """`--json`: the answer as one JSON value on standard output, nothing else there."""
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for machines.")(command)
+
+
+def promote_option(command: Command) -> Command:
+    """`--no-promote`: a better model waits for a person's `mmgen promote`."""
+    return click.option(
+        "--no-promote",
+        "promote",
+        flag_value=False,
+        default=True,
+        help="Leave the champion to a person's mmgen promote.",
+    )(command)
 
 
 def out_option(command: Command) -> Command:

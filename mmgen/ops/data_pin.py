@@ -38,6 +38,43 @@ def keep_in_cache(folder: Path) -> bool:
     return _dvc("commit", "--quiet", str(PIN)).returncode == 0
 
 
+def pull(folder: Path) -> None:
+    """Bring a data set to the version that `data.dvc` pins, from the remote where there is one, else from the cache.
+
+    Nothing happens to one that is at that version, or that is not pinned.
+
+    Raises:
+        StorageError: DVC cannot be run, has no such version, or would overwrite data that it does not keep.
+    """
+    from mmgen.data.dataset import data_version
+
+    pinned = _pinned(folder)
+    if pinned is None or (folder.is_dir() and data_version(folder) == pinned):
+        return
+    done = _dvc("pull" if has_remote() else "checkout", "--quiet", folder.as_posix())
+    if done.returncode:
+        reason = " ".join((done.stderr or done.stdout).removeprefix("ERROR: ").split())[:200]
+        raise StorageError(
+            f"{str(folder)!r} cannot be brought to the version {pinned} of {PIN} ({reason}); "
+            "run dvc push where it was changed, then again"
+        )
+
+
+def has_remote() -> bool:
+    """Whether DVC has a remote here."""
+    files = (Path(".dvc") / "config", Path(".dvc") / "config.local")
+    return any('remote "' in file.read_text() for file in files if file.is_file())
+
+
+def _pinned(folder: Path) -> str | None:
+    """Version of a data set that `data.dvc` names."""
+    import yaml
+
+    outs = yaml.safe_load(PIN.read_bytes())["outs"] if PIN.is_file() else []
+    found = [out["md5"] for out in outs if Path(out["path"]).resolve() == folder.resolve()]
+    return str(found[0]) if found else None
+
+
 def get_version(folder: Path, rev: str, out: Path) -> Path:
     """Copy the version of a data set that a commit pins to `out`, and return `out`.
 

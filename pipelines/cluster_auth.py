@@ -1,0 +1,146 @@
+"""How we say who we are to a Kubeflow API server: a token in a file, or OIDC client credentials. Never in argv or logs.
+
+KFP_TOKEN_FILE            a mounted token, such as a service account's; read anew for every request, since
+                          whoever mounts it renews it
+KFP_OIDC_TOKEN_URL        an identity provider's token endpoint, with KFP_OIDC_CLIENT_ID, KFP_OIDC_CLIENT_SECRET
+                          (or KFP_OIDC_CLIENT_SECRET_FILE) and, where it wants them, KFP_OIDC_SCOPE and
+                          KFP_OIDC_AUDIENCE; asked again shortly before a token expires
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from mmgen.errors import ConfigError, MmgenError
+
+TIMEOUT_SECONDS = 15.0
+EARLY_SECONDS = 30.0
+"""A token is renewed this long before it expires, so that none expires on its way."""
+LARGEST = 1 << 20
+"""Bytes of an identity provider's answer that are read."""
+
+
+class ClusterError(MmgenError):
+    """The Kubeflow API server, or who vouches for us there, cannot be used."""
+
+    exit_code = 40
+
+
+class Credentials(Protocol):
+    """What kfp.Client asks before every request."""
+
+    def refresh_api_key_hook(self, config: Any) -> None:
+        """Put a valid token into `config.api_key["authorization"]`."""
+
+
+class TokenFile:
+    """A token that somebody else keeps fresh in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def refresh_api_key_hook(self, config: Any) -> None:
+        """Read the file again.
+
+        Raises:
+            ClusterError: it cannot be read or is empty.
+        """
+        config.api_key["authorization"] = _secret(self._path, "KFP_TOKEN_FILE")
+
+
+class ClientCredentials:
+    """Tokens from an identity provider, each kept until shortly before it expires."""
+
+    def __init__(self, url: str, form: Mapping[str, str]) -> None:
+        self._url = url
+        self._form = dict(form)
+        self._token = ""
+        self._renew_at = 0.0
+
+    def refresh_api_key_hook(self, config: Any) -> None:
+        """Ask for a token unless the last one still holds.
+
+        Raises:
+            ClusterError: the identity provider refused or cannot be reached.
+        """
+        if time.monotonic() >= self._renew_at:
+            self._token, lasts = self._ask()
+            self._renew_at = time.monotonic() + lasts - EARLY_SECONDS
+        config.api_key["authorization"] = self._token
+
+    def _ask(self) -> tuple[str, float]:
+        body = urllib.parse.urlencode({"grant_type": "client_credentials", **self._form}).encode()
+        host = urllib.parse.urlsplit(self._url).netloc.rpartition("@")[2]
+        try:
+            with urllib.request.urlopen(self._url, body, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 (checked)
+                found = json.loads(answer.read(LARGEST))
+            return str(found["access_token"]), float(found.get("expires_in", 60))
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise ClusterError(
+                f"the identity provider at {host} refused KFP_OIDC_CLIENT_ID ({error.code}); check id and secret"
+            ) from None  # the answer could hold what was sent
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ClusterError(
+                f"the identity provider at {host} gave no token ({type(error).__name__}); check KFP_OIDC_TOKEN_URL"
+            ) from None
+
+
+def credentials(environment: Mapping[str, str]) -> Credentials | None:
+    """How to say who we are, from the environment; None where the server asks nobody.
+
+    Raises:
+        ConfigError: half of it is set, or a secret would travel unencrypted.
+        ClusterError: a file with a secret cannot be read.
+    """
+    if path := environment.get("KFP_TOKEN_FILE"):
+        return TokenFile(Path(path))
+    url = environment.get("KFP_OIDC_TOKEN_URL")
+    if not url:
+        return None
+    check_encrypted("KFP_OIDC_TOKEN_URL", url)
+    if not environment.get("KFP_OIDC_CLIENT_ID"):
+        raise ConfigError("KFP_OIDC_TOKEN_URL is set but KFP_OIDC_CLIENT_ID is not; set both")
+    secret = environment.get("KFP_OIDC_CLIENT_SECRET")
+    if not secret and (file := environment.get("KFP_OIDC_CLIENT_SECRET_FILE")):
+        secret = _secret(Path(file), "KFP_OIDC_CLIENT_SECRET_FILE")
+    if not secret:
+        raise ConfigError(
+            "KFP_OIDC_TOKEN_URL is set but no secret is; set KFP_OIDC_CLIENT_SECRET_FILE or KFP_OIDC_CLIENT_SECRET"
+        )
+    form = {"client_id": environment["KFP_OIDC_CLIENT_ID"], "client_secret": secret}
+    for name, variable in (("scope", "KFP_OIDC_SCOPE"), ("audience", "KFP_OIDC_AUDIENCE")):
+        if environment.get(variable):
+            form[name] = environment[variable]
+    return ClientCredentials(url, form)
+
+
+def check_encrypted(name: str, url: str) -> None:
+    """Refuse an address to which a secret would travel in the clear.
+
+    Raises:
+        ConfigError: it is neither https nor on this machine, or holds a password.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.username or parts.password:
+        raise ConfigError(f"{name} holds a user or password; give those by KFP_TOKEN_FILE or KFP_OIDC_CLIENT_ID")
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")):
+        raise ConfigError(f"{name} {url!r} is not https: a token would travel unencrypted; give an https address")
+
+
+def _secret(path: Path, variable: str) -> str:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not plain text"
+        raise ClusterError(f"{variable} {str(path)!r} cannot be read: {reason}; mount the secret there") from None
+    if not text or "\n" in text:
+        raise ClusterError(f"{variable} {str(path)!r} does not hold one line; mount the secret there")
+    return text
