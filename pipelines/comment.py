@@ -85,7 +85,9 @@ def _lines(outcome: Outcome, files: list[str], files_url: str) -> list[str]:
     if outcome.state == "nothing":
         lines += ["Nothing that matters has changed: every stage of this run is done already. Nothing ran.", ""]
     if outcome.problem:
-        lines += [_code(outcome.problem), "", "The champion is untouched.", ""]
+        lines += [_code(outcome.problem), ""]
+    if outcome.state == "refused":
+        lines += ["Nothing was trained and the champion is untouched.", ""]
     for item in outcome.broken[:EXPECTATIONS]:
         lines += [f"- **{item['name']}**: {item['says']}; {item['unexpected']} do not:"]
         lines += [

@@ -105,18 +105,18 @@ def submit(cluster: Cluster, request: Request, *, if_new: bool, claim: Claim) ->
         ClusterError: the server refuses, or somebody else's submission does not end.
     """
     if not if_new:
-        return Submitted(run=_start(cluster, request), started=True)
+        return Submitted(run=_start(cluster, request, cluster.upload(_content())), started=True)
     runs = cluster.runs(request.name)
     if good := [run for run in runs if run.state not in DEAD]:
         return Submitted(run=good[0], started=False)
     if flaw(request.run.folder("register")) is None:
         return Submitted(run=None, started=False)
+    version = cluster.upload(_content())  # before the claim: between claim and start nothing takes long
     for attempt in range(CLAIMS):
         began = time.monotonic()
         if claim(f"{request.name}.{runs[0].run_id if runs else 'first'}.{attempt}"):
             if found := _good(cluster, request.name):
                 return Submitted(run=found, started=False)
-            version = cluster.upload(_content())
             if time.monotonic() - began < PATIENCE / 2:  # else somebody may be taking our place
                 return Submitted(run=_start(cluster, request, version), started=True)
             continue
@@ -253,8 +253,8 @@ def _absolute(folder: Path) -> str:
     return os.path.abspath(folder)  # noqa: PTH100 (resolve follows links, which the pods may not have)
 
 
-def _start(cluster: Cluster, request: Request, version: tuple[str, str] | None = None) -> ClusterRun:
-    return cluster.start(request.name, version or cluster.upload(_content()), request.parameters)
+def _start(cluster: Cluster, request: Request, version: tuple[str, str]) -> ClusterRun:
+    return cluster.start(request.name, version, request.parameters)
 
 
 def _content() -> bytes:

@@ -26,7 +26,7 @@ from tests.whole_run import ROOT, place, small_params
 
 PERSON = {f"GIT_{who}_{what}": "team" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 EASY = {
-    "default": {"level": 0.95, "resamples": 100, "seed": 0, "metrics": {}},
+    "default": {"level": 0.95, "resamples": 1000, "seed": 0, "metrics": {}},
     "emoji": {"metrics": {"codec.psnr": {"direction": "higher", "floor": 0}}},
 }
 """Rules that a model which has learned nothing can meet."""
@@ -116,7 +116,7 @@ class Team:
         )
 
         def wait() -> Job:
-            _, stderr = child.communicate(timeout=500)
+            _, stderr = child.communicate(timeout=900)
             seconds = cpu_seconds() - before
             facts = json.loads((folder / "out" / "retrain.json").read_text())
             comment = (folder / "out" / "comment.md").read_text()

@@ -1,11 +1,13 @@
 """A team changes its data, and CI retrains: once, whoever asks at once; poisoned data leave the champion alone.
 
-Real git, DVC and processes, the real pipeline at sizes that learn nothing, rules that such a model can meet.
+Real git, DVC on a real S3 server, real processes, the real pipeline at sizes that learn nothing, rules that such a
+model can meet.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from mmgen.data.shards import Sample
 from tests.kfp_api import StandIn
 from tests.retraining import Team
+from tests.s3_remote import KEYS, s3_remote
 
 
 def fewer(splits: dict[str, list[Sample]]) -> None:
@@ -28,11 +31,20 @@ def poisoned(splits: dict[str, list[Sample]]) -> None:
         splits["train"][place] = dataclasses.replace(sample, parts=parts)
 
 
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """A DVC remote on S3."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with s3_remote(tmp_path / "s3", "data") as settings:
+        yield settings
+
+
 @pytest.mark.minutes
 def test_changed_data_are_retrained_once_and_poisoned_data_leave_the_champion_alone(
-    tiny_emoji: Path, tmp_path: Path
+    tiny_emoji: Path, tmp_path: Path, bucket: dict[str, str]
 ) -> None:
-    team = Team(tmp_path, tiny_emoji)
+    team = Team(tmp_path, tiny_emoji, bucket)
     first = team.job("--no-promote")
     assert (first.returncode, first.facts["state"], first.facts["decision"]) == (0, "trained", "promote"), first.stderr
     assert first.facts["awaits_approval"]
@@ -63,6 +75,7 @@ def test_changed_data_are_retrained_once_and_poisoned_data_leave_the_champion_al
     assert "**picture_readable**" in bad.comment
     assert "`train/" in bad.comment
     assert (bad.out / "validation.html").is_file()
+    assert all(KEYS["AWS_SECRET_ACCESS_KEY"] not in job.comment + job.stderr for job in (first, *jobs, bad))
     assert team.champion() == "1"
     assert [version["version"] for version in team.verb("history")] == ["2", "1"]
 

@@ -73,7 +73,7 @@ def test_a_job_waits_for_another_one_of_the_same_commit_and_then_has_nothing_to_
         job.join(1.5)
         assert job.is_alive()
         seal_all(run)
-    job.join(30)
+    job.join(120)
 
     assert done[0].state == "nothing"
     assert not (root / "logs").exists()

@@ -133,7 +133,7 @@ def test_two_submitters_at_once_start_one_run(api: StandIn, tmp_path: Path, tiny
 def test_the_claim_of_a_submitter_who_died_is_taken_over(
     api: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submitting, "PATIENCE", 2.0)
+    monkeypatch.setattr(submitting, "PATIENCE", 6.0)
     claim, names = claims(tmp_path), []
 
     def died_first(name: str) -> bool:
@@ -151,17 +151,21 @@ def test_a_run_is_followed_to_its_end_and_the_gates_word_is_the_answer(api: Stan
     started = submit(cluster, request, if_new=True, claim=claims(tmp_path)).run
     assert started is not None
     said: list[tuple[str, str]] = []
+    (run,) = api.runs.values()
 
-    def script() -> None:
-        (run,) = api.runs.values()
-        for state in ("RUNNING", "SUCCEEDED"):
-            run["run_details"] = {"task_details": [{"display_name": "train", "state": state}, {"display_name": "root"}]}
-            time.sleep(1.2)
-        api.fail += [500]  # one lost look ends nothing
-        run["state"] = "SUCCEEDED"
+    def train(state: str) -> None:
+        run["run_details"] = {"task_details": [{"display_name": "train", "state": state}, {"display_name": "root"}]}
 
-    threading.Thread(target=script).start()
-    ended = submitting.follow(cluster, started.run_id, lambda *change: said.append(change))
+    def say(stage: str, state: str) -> None:
+        said.append((stage, state))
+        if state == "RUNNING":
+            train("SUCCEEDED")
+        else:
+            api.fail.append(500)  # one lost look ends nothing
+            run["state"] = "SUCCEEDED"
+
+    train("RUNNING")
+    ended = submitting.follow(cluster, started.run_id, say)
     run_stage("gate", request.run.keys.stages["gate"], tmp_path, lambda out: fill_gate(out, "keep"), facts={})
 
     assert ended.state == "SUCCEEDED"
@@ -295,11 +299,11 @@ def test_a_server_that_fails_is_silent_or_away_ends_in_one_line_in_time(
         cluster.run("any")
     with pytest.raises(ClusterError, match="answered 404: Run any not found"):
         cluster.run("any")
-    api.slow = 3.0
+    api.slow = 60.0
     began = time.monotonic()
     with pytest.raises(ClusterError, match="cannot be reached"):
         cluster.cancel("any")  # sent once only, since it changes something
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 20
     with pytest.raises(ClusterError, match="cannot be reached"):
         connect({"KFP_ENDPOINT": "http://127.0.0.1:9"})
 
