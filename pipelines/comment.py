@@ -85,7 +85,7 @@ def _lines(outcome: Outcome, files: list[str], files_url: str) -> list[str]:
     if outcome.state == "nothing":
         lines += ["Nothing that matters has changed: every stage of this run is done already. Nothing ran.", ""]
     if outcome.problem:
-        lines += [_code(outcome.problem), ""]
+        lines += [_code(outcome.problem, 3 * CHARACTERS), ""]
     if outcome.state == "refused":
         lines += ["Nothing was trained and the champion is untouched.", ""]
     for item in outcome.broken[:EXPECTATIONS]:
@@ -94,6 +94,7 @@ def _lines(outcome: Outcome, files: list[str], files_url: str) -> list[str]:
             f"  - {_code(row)}: {_code(reason)}"
             for row, reason in list(zip(item["rows"], item["reasons"], strict=True))[:ROWS]
         ]
+    lines += [""] if outcome.broken else []
     if outcome.awaits:
         lines += ["The gate would promote it. The champion changes when a person approves that on the main branch.", ""]
     if outcome.summary is not None and outcome.run is not None:
@@ -126,11 +127,8 @@ def _metrics(summary: dict[str, Any]) -> list[str]:
 
 def _verdict(run: Run) -> list[str]:
     """The gate's own page, a heading lower."""
-    return [f"#{line}" if line.startswith("#") else line for line in _text(run).splitlines()]
-
-
-def _text(run: Run) -> str:
-    return (run.folder("gate") / "verdict.md").read_text(encoding="utf-8")
+    page = (run.folder("gate") / "verdict.md").read_text(encoding="utf-8")
+    return [f"#{line}" if line.startswith("#") else line for line in page.splitlines()]
 
 
 def _lineage(run: Run, model: dict[str, Any] | None) -> list[str]:
@@ -145,7 +143,7 @@ def _lineage(run: Run, model: dict[str, Any] | None) -> list[str]:
     return ["| lineage | |", "|---|---|", *(f"| {name} | `{value}` |" for name, value in known.items() if value)]
 
 
-def _code(text: str) -> str:
+def _code(text: str, longest: int = CHARACTERS) -> str:
     """Other people's text as one harmless code span."""
     line = "".join(c if c.isprintable() else " " for c in " ".join(text.split())).replace("`", "'")
-    return f"`{line[:CHARACTERS]}`" if line.strip() else "` `"
+    return f"`{line[:longest]}`" if line.strip() else "` `"

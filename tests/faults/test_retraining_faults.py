@@ -19,8 +19,8 @@ from tests.s3_remote import KEYS, s3_remote
 
 
 def fewer(splits: dict[str, list[Sample]]) -> None:
-    """A good change: five samples are withdrawn."""
-    splits["train"] = splits["train"][5:]
+    """A good change: a sample is withdrawn."""
+    splits["train"] = splits["train"][1:]
 
 
 def poisoned(splits: dict[str, list[Sample]]) -> None:
@@ -53,7 +53,7 @@ def test_changed_data_are_retrained_once_and_poisoned_data_leave_the_champion_al
     assert team.champion() is None
     team.verb("promote", "1")
 
-    team.change(fewer, "withdraw five samples")
+    team.change(fewer, "withdraw a sample")
     both = [team.start("--no-promote") for _ in range(2)]
     jobs = [wait() for wait in both]
 
