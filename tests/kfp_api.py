@@ -243,6 +243,7 @@ class StandIn:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                cwd=self.code,  # it comes before PYTHONPATH
                 env={**os.environ, "MMGEN_EVENTS": str(events), "PYTHONPATH": str(self.code)},
             )
         self.children.append(child)
