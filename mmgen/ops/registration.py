@@ -36,7 +36,7 @@ def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "", pro
     """Register the model that the run trained, under the names that the gate's verdict gives it.
 
     Writes `model.json` into `out`: name, version, aliases, uri, decision, path of the model, and where it comes from.
-    Unless `promoting`, the version is a challenger whatever the verdict, and a promotion waits for a person's `promote`.
+    Unless `promoting`, the version is a challenger whatever the verdict; a promotion waits for a person's `promote`.
 
     Raises:
         ConfigError: the model's name cannot be one.
