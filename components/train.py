@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from components.images import CPU
+from components.images import GPU
 
 
-@dsl.component(base_image=CPU, install_kfp_package=False)
+@dsl.component(base_image=GPU, install_kfp_package=False)
 def train(
     recipe: str,
     settings: str,

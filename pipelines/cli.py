@@ -29,9 +29,11 @@ from pipelines.options import (
     answer,
     chosen,
     data_option,
+    images_options,
     init_option,
     json_option,
     out_option,
+    profile_option,
     recipe_options,
     root_option,
     run_stage,
@@ -194,20 +196,31 @@ def evaluate(
 
 
 @cli.command("compile")
-@click.option("--check", is_flag=True, help="Only compare with the committed file; exit code 10 when it differs.")
-def compile_(check: bool) -> None:
-    """Compile the pipeline for a Kubeflow cluster.
+@click.option("--check", is_flag=True, help="Only compare with the committed files; exit code 10 when they differ.")
+@images_options
+@profile_option
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to compile to, for a cluster.")
+def compile_(check: bool, images: tuple[str, ...], dev: bool, profile: str, out: Path | None) -> None:
+    """Compile the pipeline for a Kubeflow cluster; without --out, to the committed files of every profile.
 
     \b
     mmgen compile --check
+    mmgen compile --profile gpu --image cpu=NAME@sha256:... --image gpu=NAME@sha256:... --out mmgen-train.yaml
     """
     from pipelines import compile as compiling
+    from pipelines.images import parse
 
-    if check:
+    if out is not None:
+        compiling.write_to(out, parse(images, dev=dev), profile)
+        click.echo(out)
+    elif images:
+        raise ConfigError("the committed files name no real images; say with --out where the compiled pipeline goes")
+    elif check:
         compiling.check()
-        click.echo("pipelines/compiled/training.yaml is what the code compiles to")
+        click.echo("pipelines/compiled/ is what the code compiles to")
     else:
-        click.echo(compiling.write())
+        for path in compiling.write():
+            click.echo(path)
 
 
 @cli.command()

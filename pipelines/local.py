@@ -182,12 +182,12 @@ def main(name: str, arguments: dict[str, Any]) -> None:
     _plain_python()
     from kfp import local
 
-    from pipelines.training import training
+    from pipelines.training import pipeline
 
     folder = Path(arguments["root"]) / "kfp"
     _clean(folder)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / name), raise_on_error=True)
-    training(**arguments)
+    pipeline()(**arguments)
 
 
 if __name__ == "__main__":

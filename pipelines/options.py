@@ -103,6 +103,31 @@ def data_option(command: Command) -> Command:
     )(command)
 
 
+def images_options(command: Command) -> Command:
+    """`--image ROLE=NAME --dev`, else MMGEN_IMAGES: what the tasks run in."""
+    named = click.option(
+        "--image",
+        "images",
+        multiple=True,
+        metavar="cpu|gpu=NAME@sha256:DIGEST",
+        envvar="MMGEN_IMAGES",
+        show_envvar=True,
+        help="An image by its role; both are needed.",
+    )
+    dev = click.option("--dev", is_flag=True, help="Allow images without a digest; the run counts as dirty.")
+    return named(dev(command))
+
+
+def profile_option(command: Command) -> Command:
+    """`--profile`: what the tasks may use of a cluster."""
+    from pipelines.profiles import NAMES
+
+    kind = click.Choice(NAMES)
+    return click.option("--profile", type=kind, default=NAMES[0], show_default=True, help="Resources of the tasks.")(
+        command
+    )
+
+
 def json_option(command: Command) -> Command:
     """`--json`: the answer as one JSON value on standard output, nothing else there."""
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for machines.")(command)

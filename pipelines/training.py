@@ -1,8 +1,11 @@
-"""validate -> judge -> train -> evaluate -> gate -> register -> report. Only wiring: no files, no arithmetic, no if.
+"""validate -> judge -> train -> evaluate -> gate -> register -> report. Only wiring: no files, no arithmetic.
 
 Each stage seals what it made under a key of everything that went into it, and finds it again under that key, so
 Kubeflow's own cache is off: it knows neither the code that a component imports nor whether its output still exists.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from kfp import dsl
 
@@ -14,39 +17,52 @@ from components.report import report
 from components.train import train
 from components.validate import validate
 from mmgen.recipes import NAMES
+from pipelines.images import Images
+from pipelines.profiles import Resources, apply
 
 
-@dsl.pipeline(name="mmgen-train", description="From a data set to a judged and registered any-to-any generator.")
-def training(
-    recipe: str = NAMES[0], settings: str = "", root: str = "runs", data: str = "data", promote: bool = True
-) -> None:
-    """Train and judge one recipe, and register the model.
+def pipeline(images: Images | None = None, profile: Mapping[str, Resources] | None = None) -> Any:
+    """The pipeline, its tasks in `images` and with the resources of `profile`; without them as this machine runs it."""
 
-    Args:
-        recipe: A named run, see `mmgen recipes`.
-        settings: Overrides of single settings, such as "training.steps=500; seed=1". Empty for none.
-        root: Folder of everything that runs make.
-        data: Folder of the data sets.
-        promote: Whether the gate's verdict makes a champion at once; without it a person does, by `mmgen promote`.
-    """
-    run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
-    same = {"recipe": recipe, "settings": settings, "root": root, "data": data, "kfp_run": run}
-    checked = validate(**same)
-    judged = judge(**same, dataset=checked.outputs["dataset"])
-    # Training follows the judge, although it needs nothing of it: both would fight for the same cores.
-    trained = train(**same, dataset=checked.outputs["dataset"]).after(judged)
-    scored = evaluate(**same, model=trained.outputs["model"], judge_model=judged.outputs["judge_model"])
-    decided = gate(**same, scores=scored.outputs["scores"])
-    kept = register(**same, promote=promote, model=trained.outputs["model"], verdict=decided.outputs["verdict"])
-    told = report(**same, version=kept.outputs["version"])
-    tasks = {
-        checked: "Validate data",
-        judged: "Train judge",
-        trained: "Train model",
-        scored: "Evaluate",
-        decided: "Gate",
-        kept: "Register",
-        told: "Report",
-    }
-    for task, title in tasks.items():
-        task.set_display_name(title).set_caching_options(False)
+    @dsl.pipeline(name="mmgen-train", description="From a data set to a judged and registered any-to-any generator.")
+    def training(
+        recipe: str = NAMES[0], settings: str = "", root: str = "runs", data: str = "data", promote: bool = True
+    ) -> None:
+        """Train and judge one recipe, and register the model.
+
+        Args:
+            recipe: A named run, see `mmgen recipes`.
+            settings: Overrides of single settings, such as "training.steps=500; seed=1". Empty for none.
+            root: Folder of everything that runs make, or s3://bucket/prefix.
+            data: Folder of the data sets, or s3://bucket/prefix.
+            promote: Whether the gate's verdict makes a champion at once; without it a person does, by `mmgen promote`.
+        """
+        run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        same = {"recipe": recipe, "settings": settings, "root": root, "data": data, "kfp_run": run}
+        checked = validate(**same)
+        judged = judge(**same, dataset=checked.outputs["dataset"])
+        # Training follows the judge, although it needs nothing of it: both would fight for the same cores.
+        trained = train(**same, dataset=checked.outputs["dataset"]).after(judged)
+        scored = evaluate(**same, model=trained.outputs["model"], judge_model=judged.outputs["judge_model"])
+        decided = gate(**same, scores=scored.outputs["scores"])
+        kept = register(**same, promote=promote, model=trained.outputs["model"], verdict=decided.outputs["verdict"])
+        told = report(**same, version=kept.outputs["version"])
+        tasks = {
+            checked: "Validate data",
+            judged: "Train judge",
+            trained: "Train model",
+            scored: "Evaluate",
+            decided: "Gate",
+            kept: "Register",
+            told: "Report",
+        }
+        for task, title in tasks.items():
+            task.set_display_name(title).set_caching_options(False)
+            if images is not None:
+                task.set_container_image(images.of(task.container_spec.image))
+                for name, value in images.environment.items():
+                    task.set_env_variable(name, value)
+            if profile is not None:
+                apply(task, profile[task.name])
+
+    return training

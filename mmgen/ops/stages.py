@@ -297,7 +297,14 @@ def _lock(path: Path) -> int | None:
 
 
 def _git() -> tuple[str, bool]:
-    """Commit of the code and whether it was changed since; ("unknown", False) outside a clone."""
+    """Commit of the code and whether it was changed since; ("unknown", False) outside a clone and outside an image.
+
+    An image holds no clone: its build sets MMGEN_GIT_COMMIT, with "-dirty" behind the commit where files differed. An
+    image that was named without a digest (MMGEN_IMAGE_DEV) may hold anything.
+    """
+    if built := os.environ.get("MMGEN_GIT_COMMIT"):
+        commit, _, dirty = built.partition("-")
+        return commit, bool(dirty) or "MMGEN_IMAGE_DEV" in os.environ
 
     def git(*words: str) -> str | None:
         try:

@@ -12,37 +12,56 @@ import yaml
 from mmgen.errors import ConfigError
 from mmgen.ops.keys import STAGES
 from pipelines import compile as compiling
+from pipelines.images import Images, parse
+from pipelines.profiles import ACCELERATOR, NAMES, PROFILES
+from tests.whole_run import mmgen
+
+LARGEST_BYTES = 100_000
+BY_DIGEST = Images(cpu=f"example.org/a/cpu@sha256:{'a' * 64}", gpu=f"example.org/a/gpu@sha256:{'b' * 64}")
+ON_THE_CPU_IMAGE = {"validate", "gate", "register", "report"}
+
+
+def documents(images: Images = BY_DIGEST, profile: str = NAMES[0]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pipeline, and what of it only Kubernetes understands, by the name of the executor."""
+    pipeline, platform = yaml.safe_load_all(compiling.compiled(images, profile))
+    return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def containers(pipeline: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    executors = pipeline["deploymentSpec"]["executors"]
+    return {name.removeprefix("exec-"): executor["container"] for name, executor in executors.items()}
 
 
 @pytest.fixture(scope="module")
 def spec() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(compiling.compiled())
-    return content
+    return documents()[0]
 
 
-def test_the_committed_pipeline_is_what_the_code_compiles_to() -> None:
+def test_the_committed_pipelines_are_what_the_code_compiles_to() -> None:
     compiling.check()
 
 
-def test_compiling_twice_gives_the_same_bytes_and_names_no_folder_of_this_machine() -> None:
-    first = compiling.compiled()
+@pytest.mark.parametrize("profile", NAMES)
+def test_compiling_twice_gives_the_same_few_bytes_and_names_no_folder_of_this_machine(profile: str) -> None:
+    first = compiling.compiled(profile=profile)
 
-    assert first == compiling.compiled()
+    assert first == compiling.compiled(profile=profile)
+    assert len(first) <= LARGEST_BYTES
     assert str(Path.home()).encode() not in first
-    assert str(compiling.GOLDEN.parents[2]).encode() not in first
+    assert str(compiling.GOLDENS.parents[1]).encode() not in first
 
 
 def test_a_pipeline_that_drifted_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = tmp_path / "pipelines" / "compiled" / "training.yaml"
-    monkeypatch.setattr(compiling, "GOLDEN", other)
+    monkeypatch.setattr(compiling, "GOLDENS", tmp_path / "pipelines" / "compiled")
     with pytest.raises(ConfigError, match="run: mmgen compile"):
         compiling.check()
 
     compiling.write()
     compiling.check()
+    other = compiling.golden("gpus")
     other.write_text(other.read_text() + "\n")
 
-    with pytest.raises(ConfigError, match=r"pipelines/compiled/training\.yaml"):
+    with pytest.raises(ConfigError, match=r"pipelines/compiled/training-gpus\.yaml"):
         compiling.check()
 
 
@@ -68,3 +87,97 @@ def test_every_input_of_the_pipeline_is_described_and_has_a_default(spec: dict[s
 
     assert set(inputs) == {"recipe", "settings", "root", "data", "promote"}
     assert all(entry["description"] and "defaultValue" in entry for entry in inputs.values())
+
+
+def test_each_task_runs_in_the_image_of_its_role_and_is_told_both_digests(spec: dict[str, Any]) -> None:
+    found = containers(spec)
+
+    assert {stage for stage, container in found.items() if container["image"] == BY_DIGEST.cpu} == ON_THE_CPU_IMAGE
+    assert {container["image"] for container in found.values()} == {BY_DIGEST.cpu, BY_DIGEST.gpu}
+    for container in found.values():
+        told = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert told == {"MMGEN_IMAGE_DIGEST": f"cpu=sha256:{'a' * 64} gpu=sha256:{'b' * 64}"}
+
+
+@pytest.mark.parametrize("name", ["cpu:latest", "cpu", "cpu@sha256:abc", f"@sha256:{'a' * 64}", "", "a b", "a;b@c"])
+def test_an_image_without_a_whole_digest_is_refused_by_its_role(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"image cpu=.*@sha256:"):
+        Images(cpu=name, gpu=BY_DIGEST.gpu)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "$(id)", "-v", "a{{$}}"])
+def test_what_is_no_name_of_an_image_is_refused_in_development_too(name: str) -> None:
+    with pytest.raises(ConfigError, match="no image name"):
+        Images(cpu=name, gpu=BY_DIGEST.gpu, dev=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [(["cpu=a"], "named for 'gpu'"), (["tpu=a"], "unknown image role 'tpu'"), ([], "for 'cpu'")]
+)
+def test_both_roles_have_to_be_named(given: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse(given, dev=True)
+
+
+def test_images_of_development_mark_every_task_as_dirty() -> None:
+    images = parse(["cpu=localhost:5000/a:1", "gpu=b"], dev=True)
+
+    for container in containers(documents(images)[0]).values():
+        assert {"name": "MMGEN_IMAGE_DEV", "value": "1"} in container["env"]
+
+
+def test_no_shell_reads_what_kubeflow_fills_in(spec: dict[str, Any]) -> None:
+    for container in containers(spec).values():
+        words = [*container["command"], *container["args"]]
+        scripts = [after for word, after in itertools.pairwise(words) if word in ("-c", "-ec")]
+        assert scripts
+        assert not any("{{" in script for script in scripts)
+
+
+@pytest.mark.parametrize("profile", NAMES)
+def test_every_task_of_a_profile_has_bounds_and_a_place_to_write_to(profile: str) -> None:
+    pipeline, platform = documents(profile=profile)
+    tasks, found = pipeline["root"]["dag"]["tasks"], containers(pipeline)
+
+    for stage in STAGES:
+        wanted, resources, on_kubernetes = (
+            PROFILES[profile][stage],
+            found[stage]["resources"],
+            platform[f"exec-{stage}"],
+        )
+        assert resources["cpuRequest"] <= resources["cpuLimit"]
+        assert resources["memoryRequest"] <= resources["memoryLimit"]
+        assert tasks[stage]["retryPolicy"]["maxRetryCount"] == wanted.retries > 0
+        assert int(on_kubernetes["activeDeadlineSeconds"]) == wanted.timeout_s > 0
+        assert on_kubernetes["securityContext"] == {"runAsNonRoot": True}
+        mounts = {mount["mountPath"]: mount["sizeLimit"] for mount in on_kubernetes["emptyDirMounts"]}
+        assert mounts == {"/tmp": wanted.scratch} | ({"/dev/shm": wanted.shared_memory} if wanted.gpus else {})
+
+
+@pytest.mark.parametrize("profile", NAMES)
+def test_only_tasks_of_the_gpu_image_ask_for_a_gpu_and_go_to_nodes_that_have_one(profile: str) -> None:
+    pipeline, platform = documents(profile=profile)
+
+    asked = {stage: container["resources"].get("accelerator") for stage, container in containers(pipeline).items()}
+    on_gpus = {stage for stage, accelerator in asked.items() if accelerator}
+    assert {stage: int(asked[stage]["resourceCount"]) for stage in on_gpus} == {
+        stage: resources.gpus for stage, resources in PROFILES[profile].items() if resources.gpus
+    }
+    assert {asked[stage]["resourceType"] for stage in on_gpus} <= {ACCELERATOR}
+    assert not on_gpus & ON_THE_CPU_IMAGE
+    assert {name.removeprefix("exec-") for name, more in platform.items() if "nodeSelector" in more} == on_gpus
+    assert {name.removeprefix("exec-") for name, more in platform.items() if "tolerations" in more} == on_gpus
+
+
+def test_the_verb_compiles_for_a_cluster_and_refuses_tags_in_one_line(tmp_path: Path) -> None:
+    images = [word for role in ("cpu", "gpu") for word in ("--image", f"{role}={getattr(BY_DIGEST, role)}")]
+
+    made = mmgen("compile", "--profile", "gpus", *images, "--out", tmp_path / "made.yaml")
+    refused = mmgen("compile", "--image", "cpu=a:1", "--image", "gpu=b:1", "--out", tmp_path / "refused.yaml")
+
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "made.yaml").read_bytes() == compiling.compiled(BY_DIGEST, "gpus")
+    assert refused.returncode == 10
+    assert refused.stderr.startswith("mmgen: image cpu='a:1' has no digest; ")
+    assert len(refused.stderr.splitlines()) == 1
+    assert not (tmp_path / "refused.yaml").exists()

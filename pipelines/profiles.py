@@ -1,0 +1,113 @@
+"""What each task may use of a cluster: constants, since a pipeline parameter in their place compiles to a broken spec.
+
+Kubeflow retries a task whatever its exit code says, so retries are counted by what is likely to end a task: a node
+that is taken away (training, which goes on from its checkpoint), a store or tracker that refuses for a while
+(everything else). Data that is refused or a wrong setting fails again at once: validation is the first task and is
+tried only twice, and no later task starts without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmgen.ops.keys import STAGES
+
+ACCELERATOR = "nvidia.com/gpu"
+GPU_LABEL = "nvidia.com/gpu.present"
+"""Label that NVIDIA's feature discovery gives to nodes with a GPU."""
+BACKOFF_SECONDS, BACKOFF_FACTOR, BACKOFF_LONGEST = 30, 2.0, 600
+HOUR = 3600
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """Of one task. Requests equal limits where there is a GPU, so that nothing else presses on its node."""
+
+    cpu_request: str
+    cpu_limit: str
+    memory_request: str
+    memory_limit: str
+    """Includes what lies in shared memory."""
+    timeout_s: int
+    retries: int
+    scratch: str = "2Gi"
+    """Size of /tmp, the only place of the root file system that a task can write to."""
+    shared_memory: str | None = None
+    """Size of /dev/shm; the 64 MB of a container are too few for several processes of torch."""
+    gpus: int = 0
+    nodes: int = 1
+    """Above one, the task starts a TrainJob of so many nodes with `node_gpus` each and watches it."""
+    node_gpus: int = 0
+
+
+SMALL = Resources(
+    cpu_request="500m", cpu_limit="2", memory_request="1Gi", memory_limit="2Gi", timeout_s=HOUR, retries=3
+)
+LEARNS = Resources(
+    cpu_request="2", cpu_limit="4", memory_request="4Gi", memory_limit="8Gi", timeout_s=12 * HOUR, retries=5
+)
+ONE_GPU = Resources(
+    cpu_request="4",
+    cpu_limit="4",
+    memory_request="24Gi",
+    memory_limit="24Gi",
+    timeout_s=24 * HOUR,
+    retries=5,
+    scratch="20Gi",
+    shared_memory="8Gi",
+    gpus=1,
+)
+GPUS = replace(
+    ONE_GPU,
+    cpu_request="16",
+    cpu_limit="16",
+    memory_request="96Gi",
+    memory_limit="96Gi",
+    shared_memory="32Gi",
+    gpus=4,
+)
+WATCHES = replace(SMALL, timeout_s=24 * HOUR, retries=5, nodes=2, node_gpus=4)
+
+
+def _profile(train: Resources, asks: Resources) -> dict[str, Resources]:
+    few = replace(SMALL, retries=1)
+    answers = replace(asks, timeout_s=4 * HOUR, retries=3)
+    return dict.fromkeys(STAGES, SMALL) | {"validate": few, "judge": answers, "train": train, "evaluate": answers}
+
+
+PROFILES = {
+    "cpu": _profile(LEARNS, LEARNS),
+    "gpu": _profile(ONE_GPU, ONE_GPU),
+    "gpus": _profile(GPUS, ONE_GPU),
+    "nodes": _profile(WATCHES, ONE_GPU),
+}
+"""Name -> the resources of each stage, the default first."""
+
+NAMES = tuple(PROFILES)
+
+
+def apply(task: Any, resources: Resources) -> None:
+    """Write `resources` into a task; what only Kubernetes understands goes to the compiled file's second document."""
+    from kfp import kubernetes
+
+    task.set_cpu_request(resources.cpu_request).set_cpu_limit(resources.cpu_limit)
+    task.set_memory_request(resources.memory_request).set_memory_limit(resources.memory_limit)
+    task.set_retry(
+        resources.retries,
+        backoff_duration=f"{BACKOFF_SECONDS}s",
+        backoff_factor=BACKOFF_FACTOR,
+        backoff_max_duration=f"{BACKOFF_LONGEST}s",
+    )
+    kubernetes.set_timeout(task, resources.timeout_s)
+    kubernetes.set_security_context(task, run_as_non_root=True)
+    kubernetes.empty_dir_mount(task, "scratch", "/tmp", size_limit=resources.scratch)  # noqa: S108
+    if size := resources.shared_memory:
+        kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=size)  # noqa: S108
+    if resources.gpus:
+        task.set_accelerator_type(ACCELERATOR).set_accelerator_limit(resources.gpus)
+        kubernetes.add_node_selector(task, GPU_LABEL, "true")
+        kubernetes.add_toleration(task, key=ACCELERATOR, operator="Exists", effect="NoSchedule")
+    if resources.nodes > 1:
+        task.set_env_variable("MMGEN_TRAIN_NODES", str(resources.nodes))
+        task.set_env_variable("MMGEN_TRAIN_NODE_GPUS", str(resources.node_gpus))
