@@ -31,5 +31,6 @@ def evaluate(
 
     with jobs.opened("evaluate", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
         result = jobs.evaluate(job.run, job.progress, kfp_run=kfp_run)
+        jobs.score_for_gate(job.run, job.progress)
         scores.uri, scores.metadata = str(result.folder), job.run.facts("evaluate")
         metrics.metadata.update(outputs.headline(job.run))

@@ -15,6 +15,7 @@ import click
 
 from mmgen.errors import ConfigError, MmgenError
 from pipelines.cli_cluster import cancel, logs, schedule, status, submit
+from pipelines.cli_compile import compile_
 from pipelines.cli_data import data
 from pipelines.cli_generate import generate
 from pipelines.cli_import import add, diff, import_
@@ -28,15 +29,15 @@ from pipelines.options import (
     Group,
     answer,
     chosen,
+    containers_of,
     data_option,
-    images_options,
     init_option,
     json_option,
     out_option,
-    profile_option,
     recipe_options,
     root_option,
     run_stage,
+    runner_options,
     show_table,
     started,
 )
@@ -58,9 +59,16 @@ def cli() -> None:
 @cli.command()
 @recipe_options
 @init_option
+@runner_options
 @json_option
 def run(
-    recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, init_from: str | None, as_json: bool
+    recipe: str | None,
+    settings: tuple[str, ...],
+    root: Path,
+    data_root: Path,
+    init_from: str | None,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Run the whole pipeline on this machine.
 
@@ -70,6 +78,7 @@ def run(
     mmgen run
     mmgen run emoji --set training.steps=500 --set seed=1
     mmgen run emoji --set data.name=pets --init-from champion
+    mmgen run --runner docker --image cpu=NAME@sha256:... --image gpu=NAME@sha256:...
     """
     from mmgen.ops.keys import STAGES
     from mmgen.ops.stages import flaw, open_run
@@ -79,6 +88,7 @@ def run(
     from pipelines.summary import show, summarise
 
     began = time.monotonic()
+    containers = containers_of(**how)
     name, overrides = started(recipe, settings, init_from, root)
     progress = choose(None, sys.stderr)
     try:
@@ -90,7 +100,7 @@ def run(
         if all(flaw(opened.folder(stage)) is None for stage in STAGES):
             states = dict.fromkeys(STAGES, ("cached", 0.0))
         else:
-            states = run_pipeline(opened, data_root, progress)
+            states = run_pipeline(opened, data_root, progress, containers)
     finally:
         progress.close()
     summary = summarise(opened, states, began)
@@ -195,34 +205,6 @@ def evaluate(
         write_flat(opened, metrics)
 
 
-@cli.command("compile")
-@click.option("--check", is_flag=True, help="Only compare with the committed files; exit code 10 when they differ.")
-@images_options
-@profile_option
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to compile to, for a cluster.")
-def compile_(check: bool, images: tuple[str, ...], dev: bool, profile: str, out: Path | None) -> None:
-    """Compile the pipeline for a Kubeflow cluster; without --out, to the committed files of every profile.
-
-    \b
-    mmgen compile --check
-    mmgen compile --profile gpu --image cpu=NAME@sha256:... --image gpu=NAME@sha256:... --out mmgen-train.yaml
-    """
-    from pipelines import compile as compiling
-    from pipelines.images import parse
-
-    if out is not None:
-        compiling.write_to(out, parse(images, dev=dev), profile)
-        click.echo(out)
-    elif images:
-        raise ConfigError("the committed files name no real images; say with --out where the compiled pipeline goes")
-    elif check:
-        compiling.check()
-        click.echo("pipelines/compiled/ is what the code compiles to")
-    else:
-        for path in compiling.write():
-            click.echo(path)
-
-
 @cli.command()
 @root_option
 @click.option("--port", default=5000, show_default=True, help="Port on this machine.")
@@ -266,6 +248,7 @@ def doctor(root: Path, data_root: Path, as_json: bool) -> None:
 
 
 VERBS: tuple[click.Command, ...] = (
+    compile_,
     recipes,
     systems,
     ablate,

@@ -2,7 +2,7 @@
 
     mmgen run                       reads the events, draws them, ends with the summary
       python -m pipelines.local     KFP's local runner: one process that runs the tasks in order
-        kfp executor                one process a task; its progress and errors go to the events file
+        kfp executor                one process a task, or a container; its progress and errors go to the events file
 
 The runner has a process of its own since KFP alters `print` and logging for good. It dies with its parent:
 its standard input is a pipe that nobody writes to and that ends when the parent does.
@@ -11,6 +11,7 @@ its standard input is a pipe that nobody writes to and that ends when the parent
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ from mmgen.files import is_sealed, refusal
 from mmgen.ops.keys import CODE, STAGES
 from mmgen.ops.stages import Run
 from mmgen.progress import Progress, read_events, replay
+from pipelines.containers import Containers
 
 POLL_SECONDS = 0.1
 KEPT = 5
@@ -47,8 +49,12 @@ class PipelineError(MmgenError):
         self.exit_code = exit_code
 
 
-def run_pipeline(run: Run, data_root: Path, progress: Progress, *, promote: bool = True) -> States:
-    """Run every stage of `run` and return what became of each; without `promote` the champion stays who it is.
+def run_pipeline(
+    run: Run, data_root: Path, progress: Progress, containers: Containers | None = None, *, promote: bool = True
+) -> States:
+    """Run every stage of `run`, in `containers` or in processes of this machine, and return what became of each.
+
+    Without `promote` the champion stays who it is.
 
     Raises:
         PipelineError: a stage failed; one line with the reason and the log's path.
@@ -59,7 +65,7 @@ def run_pipeline(run: Run, data_root: Path, progress: Progress, *, promote: bool
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
-            child = _start(run, data_root, name, events, file, promote)
+            child = _start(run, data_root, name, events, file, containers, promote)
     except OSError as error:
         raise StorageError(refusal(log, error)) from error
     states: States = {}
@@ -83,11 +89,15 @@ def run_pipeline(run: Run, data_root: Path, progress: Progress, *, promote: bool
         reason = f"the pipeline ended with code {child.returncode} and gave no reason"
         raise PipelineError(f"{reason}; run again to go on where it stopped; log: {str(log)!r}", 1)
     if not all(is_sealed(run.folder(stage)) for stage in STAGES):  # then some stages ran under other keys
-        raise ConfigError("the code, the data or gates.yaml changed while the run went on; run again")
+        raise ConfigError(
+            "the code, the data or gates.yaml changed while the run went on, or the images hold others; run again"
+        )
     return states
 
 
-def _start(run: Run, data_root: Path, name: str, events: Path, log: Any, promote: bool) -> subprocess.Popen[bytes]:
+def _start(
+    run: Run, data_root: Path, name: str, events: Path, log: Any, containers: Containers | None, promote: bool
+) -> subprocess.Popen[bytes]:
     arguments = {
         "recipe": run.recipe.name,
         "settings": "; ".join(run.settings),
@@ -97,13 +107,22 @@ def _start(run: Run, data_root: Path, name: str, events: Path, log: Any, promote
     }
     # The code that was asked to run is the code that runs, wherever the command is started.
     path = os.pathsep.join([str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    images = json.dumps(containers and dataclasses.asdict(containers.images))
+    # What may hold a secret of the user's is handed on where no list of processes shows it.
+    further = {"MMGEN_DOCKER": containers.further} if containers else {}
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.local", name, json.dumps(arguments)],
+        [sys.executable, "-m", "pipelines.local", name, json.dumps(arguments), images],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # one group, so that all of the run can be stopped, and only by us
-        env={**os.environ, "PYTHONPATH": path, "MMGEN_EVENTS": str(events.resolve()), "PYTHONUNBUFFERED": "1"},
+        env={
+            **os.environ,
+            **further,
+            "PYTHONPATH": path,
+            "MMGEN_EVENTS": str(events.resolve()),
+            "PYTHONUNBUFFERED": "1",
+        },
     )
 
 
@@ -176,19 +195,26 @@ def _clean(folder: Path) -> None:
         shutil.rmtree(old)
 
 
-def main(name: str, arguments: dict[str, Any]) -> None:
-    """Child side: run the pipeline with KFP's SubprocessRunner."""
+def main(name: str, arguments: dict[str, Any], images: dict[str, Any] | None) -> None:
+    """Child side: run the pipeline with KFP's SubprocessRunner, or with its DockerRunner in `images`."""
     _die_with_parent()
     _plain_python()
     from kfp import local
 
+    from pipelines.containers import runner
+    from pipelines.images import Images
     from pipelines.training import pipeline
 
-    folder = Path(arguments["root"]) / "kfp"
-    _clean(folder)
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / name), raise_on_error=True)
-    pipeline()(**arguments)
+    root = Path(arguments["root"])
+    _clean(root / "kfp")
+    if images is None:
+        chosen, pipeline_of = local.SubprocessRunner(use_venv=False), pipeline()
+    else:
+        chosen = runner(name, root, Path(arguments["data"]), json.loads(os.environ["MMGEN_DOCKER"]))
+        pipeline_of = pipeline(Images(**images))
+    local.init(chosen, pipeline_root=str(root / "kfp" / name), raise_on_error=True)
+    pipeline_of(**arguments)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    main(sys.argv[1], *map(json.loads, sys.argv[2:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from mmgen.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from mmgen.ops.stages import Run
+    from pipelines.containers import Containers
 
 KEPT_CHAMPION = 30
 """Exit code when the gate kept the champion: an answer, not an error."""
@@ -116,6 +118,34 @@ def images_options(command: Command) -> Command:
     )
     dev = click.option("--dev", is_flag=True, help="Allow images without a digest; the run counts as dirty.")
     return named(dev(command))
+
+
+def runner_options(command: Command) -> Command:
+    """`--runner`, and what the one in containers needs."""
+    kind = click.Choice(["subprocess", "docker"])
+    which = click.option("--runner", type=kind, default="subprocess", show_default=True, help="What tasks run in.")
+    further = click.option(
+        "--docker",
+        "further",
+        metavar="JSON",
+        default="{}",
+        envvar="MMGEN_DOCKER",
+        show_envvar=True,
+        help="Further arguments of Docker's containers.run.",
+    )
+    return which(images_options(further(command)))
+
+
+def containers_of(runner: str, images: tuple[str, ...], dev: bool, further: str) -> Containers | None:
+    """What `runner_options` ask for; None for processes of this machine."""
+    if runner != "docker":
+        return None
+    from pipelines.containers import Containers
+    from pipelines.images import parse
+
+    found = Containers(images=parse(images, dev=dev), further=further)
+    os.environ.update(found.images.environment)  # the keys that this process works out are those of its tasks
+    return found
 
 
 def profile_option(command: Command) -> Command:

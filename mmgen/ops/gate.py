@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgen.errors import ConfigError, DataError, MmgenError, StorageError
+from mmgen.errors import MmgenError, StorageError
 from mmgen.files import open_sealed, read_json, write_bytes, write_json
 from mmgen.ops import gate_page
 from mmgen.ops.gate_rules import Rules
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from mmgen.ops.gate_decision import Findings
 
 Evaluation = Callable[[int], Path]
-"""The sealed output of stage `evaluate` for one model, by round from 0."""
+"""The sealed output of stage `evaluate` for one model, by round from 0; or a sealed folder with `UNSCORED`."""
+
+UNSCORED = "unscored.json"
+"""In place of scores: the reason why the model cannot be asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,10 +64,10 @@ def decide(challenger: Evaluation, champion: Champion | None, asked: Rules, out:
     _check_floors(asked, {name: metric for part in measured for name, metric in part.items()}, floors)
 
     def ask(number: int) -> tuple[Scores, Scores, Groups]:
-        try:
-            ours, theirs = challenger(number), champion.scored(number)  # type: ignore[union-attr]  # asked with one only
-        except (ConfigError, DataError) as error:  # it speaks another language, say
-            raise _ApartError(f"it cannot be scored on these prompts: {error}") from error
+        ours, theirs = challenger(number), champion.scored(number)  # type: ignore[union-attr]  # asked with one only
+        for folder in (ours, theirs):
+            if (folder / UNSCORED).is_file():
+                raise _ApartError(f"it cannot be scored on these prompts: {read_json(folder / UNSCORED)['reason']}")
         try:
             _check_comparable(ours, theirs)
             return _scores(ours, asked), _scores(theirs, asked), _groups(ours)

@@ -7,6 +7,7 @@ import gc
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from mmgen.errors import ConfigError, MmgenError, OutrunError
 from mmgen.files import is_sealed, read_json, write_json
 from mmgen.ops import attempts
 from mmgen.ops.keys import RULES, STAGES
-from mmgen.ops.stages import Run, StageResult, open_run, run_stage, scores_folder, scores_of, scratch
+from mmgen.ops.stages import Run, StageResult, open_run, run_stage, scratch
 from mmgen.ops.tracking import Tracked, stage_run
 from mmgen.ops.watchdog import watched
 from mmgen.progress import Progress, choose
@@ -154,30 +155,42 @@ def evaluate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     return _run(run, "evaluate", progress, kfp_run, fill)
 
 
+def score_for_gate(run: Run, progress: Progress) -> None:
+    """Ask the champion, and both in further rounds, for every score that the gate will want.
+
+    The gate decides where there is no torch: it finds these scores sealed.
+    """
+    if not is_sealed(run.folder("gate")):
+        with tempfile.TemporaryDirectory() as aside:
+            _decide(run, progress, Path(aside))
+
+
 def gate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     """Compare with the champion, scored again on this run's prompts; also writes `champion.json` when there is one."""
+    return _run(run, "gate", progress, kfp_run, lambda out, _: _decide(run, progress, out))
+
+
+def _decide(run: Run, progress: Progress, out: Path) -> None:
     from mmgen.ops.gate import Champion, Evaluation, decide
     from mmgen.ops.gate_rules import read_rules, section
     from mmgen.ops.registry import champion, model_name
+    from mmgen.ops.scores import scores_folder, scores_of
 
     def evaluation(model: Path, train_key: str) -> Evaluation:
         return lambda number: scores_of(run, model, train_key, progress, number)
 
-    def fill(out: Path, _: Tracked) -> None:
-        asked = read_rules(RULES, section(run.recipe))
-        ours = evaluation(run.folder("train") / "model", run.keys.stages["train"])
-        found = champion(run.root, model_name(run.recipe))
-        if found is None:
-            decide(ours, None, asked, out)
-            return
-        version, model = found
-        theirs = evaluation(model, version.tags["mmgen.train_key"])
-        decide(ours, Champion(version=version.version, scored=theirs), asked, out)
-        scores = scores_folder(run, version.tags["mmgen.train_key"])
-        if is_sealed(scores):
-            write_json(out / "champion.json", {"version": version.version, "scores": scores.name})
-
-    return _run(run, "gate", progress, kfp_run, fill)
+    asked = read_rules(RULES, section(run.recipe))
+    ours = evaluation(run.folder("train") / "model", run.keys.stages["train"])
+    found = champion(run.root, model_name(run.recipe))
+    if found is None:
+        decide(ours, None, asked, out)
+        return
+    version, model = found
+    theirs = evaluation(model, version.tags["mmgen.train_key"])
+    decide(ours, Champion(version=version.version, scored=theirs), asked, out)
+    scores = scores_folder(run, version.tags["mmgen.train_key"])
+    if is_sealed(scores):
+        write_json(out / "champion.json", {"version": version.version, "scores": scores.name})
 
 
 def register(run: Run, progress: Progress, *, kfp_run: str = "", promote: bool = True) -> StageResult:

@@ -38,6 +38,8 @@ CODE = Path(__file__).resolve().parents[2]
 
 RULES = CODE / "gates.yaml"
 
+LOCK = CODE / "constraints.txt"
+
 ENTRIES = {
     "validate": ("mmgen.ops.validation",),
     "judge": (),
@@ -99,7 +101,7 @@ def stage_keys(
             "settings": {name: value for name, value in settings.items() if _in(name, sections)},
             "inputs": {name: stages[name] for name in inputs},
             "code": sources.closure(*ENTRIES[stage], *more),
-            "versions": {name: importlib.metadata.version(name) for name in COMPUTES.get(stage, ())},
+            "versions": {name: version(name) for name in COMPUTES.get(stage, ())},
             **extra,
         }
         stages[stage] = key_of(parts[stage])
@@ -136,6 +138,26 @@ def scores_parts(keys: Keys, train_key: str, settings: Mapping[str, Any]) -> dic
     parts = keys.parts["evaluate"]
     inputs = {**parts["inputs"], "train": train_key}
     return {**parts, "settings": {**parts["settings"], **settings}, "inputs": inputs}
+
+
+def version(package: str) -> str:
+    """The version of `package` that is installed, else the one of the lock.
+
+    The image without torch computes the same keys as the one that has it: both are built from `constraints.txt`.
+
+    Raises:
+        ConfigError: it is neither installed nor locked.
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        lines = LOCK.read_text(encoding="utf-8").splitlines() if LOCK.is_file() else []
+        locked = [line.partition("==")[2] for line in lines if line.partition("==")[0].lower() == package]
+        if not locked:
+            raise ConfigError(
+                f"package {package!r} is not installed, nor locked in {str(LOCK)!r}; run: make install"
+            ) from error
+        return locked[0]
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

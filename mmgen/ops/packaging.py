@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmgen.files import seal
 from mmgen.modalities import NAMES
+from mmgen.ops.keys import version
 from mmgen.ops.tracking import Tracked
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ def log_model(client: MlflowClient, name: str, model: Path, tags: dict[str, str]
 
 def _save(folder: Path, model: Path, content: object) -> None:
     """Write the pyfunc: code, model folder, signature, example, requirements."""
-    import importlib.metadata
-
     import pandas as pd
 
     with warnings.catch_warnings():
@@ -76,6 +75,6 @@ def _save(folder: Path, model: Path, content: object) -> None:
             artifacts={"model": str(model)},
             signature=signature,
             input_example=pd.DataFrame({"text": ["red heart"], "to": ["image"], "seed": [0]}),
-            pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in packages],
+            pip_requirements=[f"{package}=={version(package)}" for package in packages],
             mlflow_model=content,
         )

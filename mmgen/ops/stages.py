@@ -12,7 +12,6 @@ thrown away and made again.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import errno
 import fcntl
@@ -30,10 +29,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from mmgen import recipes
 from mmgen.errors import DataError, StorageError
 from mmgen.files import SEAL, is_sealed, make_folder, open_sealed, read_json, refusal, seal
-from mmgen.ops.keys import CODE, RULES, STAGES, Keys, changes, key_of, scores_parts, stage_keys
+from mmgen.ops.keys import CODE, RULES, STAGES, Keys, changes, stage_keys
 
 if TYPE_CHECKING:
-    from mmgen.progress import Progress
+    pass
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 """Errors of a disk that is full or not ours to write: the user's to mend, not a bug."""
@@ -186,40 +185,6 @@ def plan(run: Run) -> dict[str, list[str]]:
     return {stage: [] if flaw(run.folder(stage)) is None else _reasons(run, stage) for stage in STAGES}
 
 
-def scores_of(run: Run, model: Path, train_key: str, progress: Progress, number: int = 0) -> Path:
-    """Scores of a model on this run's prompts and seeds: its own when they still hold, else made anew.
-
-    Args:
-        model: folder of the model.
-        train_key: key of the training that made it.
-        number: round of the gate: each asks twice as many prompts as the one before, as far as there are so many, and
-            draws other noise.
-
-    Returns:
-        A sealed folder like the one of stage `evaluate`.
-    """
-    own = run.recipe.evaluation
-    asked = dataclasses.replace(
-        own, seen=own.seen * 2**number, samples=own.samples * 2**number, seed=own.seed + 1000 * number
-    )
-
-    def work(out: Path) -> None:
-        from mmgen.evaluation.evaluate import evaluate
-
-        recipe = dataclasses.replace(run.recipe, evaluation=asked)
-        evaluate(model, run.folder("judge"), run.data_folder, recipe, out, progress)
-
-    settings = {f"evaluation.{name}": getattr(asked, name) for name in ("seen", "samples", "seed")}
-    parts = scores_parts(run.keys, train_key, settings if number else {})
-    facts = {**run.facts("evaluate"), "key": key_of(parts), "parts": parts, "scores_of": train_key}
-    return run_stage("evaluate", key_of(parts), run.root, work, facts=facts).folder
-
-
-def scores_folder(run: Run, train_key: str) -> Path:
-    """Where the first of `scores_of` stands, or will."""
-    return run.root / "stages" / "evaluate" / key_of(scores_parts(run.keys, train_key, {}))
-
-
 def _reasons(run: Run, stage: str) -> list[str]:
     folder = run.folder(stage)
     if folder.exists():
@@ -303,8 +268,7 @@ def _git() -> tuple[str, bool]:
     image that was named without a digest (MMGEN_IMAGE_DEV) may hold anything.
     """
     if built := os.environ.get("MMGEN_GIT_COMMIT"):
-        commit, _, dirty = built.partition("-")
-        return commit, bool(dirty) or "MMGEN_IMAGE_DEV" in os.environ
+        return built.removesuffix("-dirty"), built.endswith("-dirty") or "MMGEN_IMAGE_DEV" in os.environ
 
     def git(*words: str) -> str | None:
         try:
