@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test faults check systems compile install help
+.PHONY: run test faults images test-containers check systems compile install help
 
 .venv/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmgen needs Python 3.11 or newer")'
@@ -23,6 +23,12 @@ test: .venv/.installed ## set up, then all tests with coverage of the wiring
 faults: .venv/.installed ## set up, then every fault of tests/faults, those that take minutes too
 	$(BIN)/python -m pytest tests/faults -m 'not containers' --numprocesses=2 --dist=loadfile
 
+images: ## build the images of a cluster: make images BASE=python:3.11-slim@sha256:... PREFIX=registry/mmgen-python
+	@BASE='$(BASE)' PREFIX='$(PREFIX)' DEV='$(DEV)' .ci/images
+
+test-containers: .venv/.installed ## build both images on a stand-in base and run the pipeline in them (root, Debian)
+	$(BIN)/python -m pytest tests/containers -m containers
+
 systems: .venv/.installed ## run every recipe small, write docs/systems.md (half an hour on two cores)
 	$(BIN)/mmgen systems --size small
 
@@ -38,4 +44,4 @@ compile: .venv/.installed ## compile the pipeline to pipelines/compiled/
 	@$(BIN)/mmgen compile
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
