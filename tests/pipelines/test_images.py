@@ -133,7 +133,7 @@ def test_the_last_stages_run_as_a_number_that_is_not_root_and_install_nothing() 
     assert "pip install" not in FINAL
     assert not re.search(r"^ADD ", DOCKERFILE, re.M)
     assert DOCKERFILE.count("--require-hashes") == DOCKERFILE.count("pip install") == 2
-    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.M) == ["${BASE}", "packages", "${BASE}", "cpu"]
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.M) == ["${BASE}", "${BASE}", "${BASE}", "${BASE}", "cpu"]
 
 
 def test_nothing_in_an_image_calls_home_unpickles_or_writes_beside_tmp() -> None:
