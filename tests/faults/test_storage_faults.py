@@ -1,0 +1,317 @@
+"""Faults 25 to 30: DVC's remote and the object store, on a real S3 server behind a proxy that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmgen.data.dataset import load
+from mmgen.errors import DataError, StorageError
+from mmgen.files import SEAL, open_sealed, seal
+from mmgen.ops.mirror import pull_folder, push_folder
+from mmgen.ops.object_attempts import Limits
+from mmgen.ops.objects import ObjectStore
+from tests import s3 as laboratory
+from tests.s3 import ACCESS, BUCKET, SECRET, Proxy, Server
+
+s3_server, s3 = laboratory.s3_server, laboratory.s3
+
+ROOT = Path(__file__).resolve().parents[2]
+FAST = Limits(attempts=4, connect_seconds=1, read_seconds=1, seconds=3, pause=0.02, part_bytes=5 << 20)
+SLACK = 2.0
+"""Seconds that an operation may take beyond its deadline: its last request waits for an answer, machines are busy."""
+
+
+@pytest.fixture
+def store(s3: Proxy, request: pytest.FixtureRequest) -> ObjectStore:
+    """A prefix of its own for every test."""
+    return ObjectStore.at(f"s3://{BUCKET}/{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}", FAST)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(bytes(range(250)) * 4)
+    return path
+
+
+def patient(store: ObjectStore) -> ObjectStore:
+    """The same store, for what has to work however busy the machine is."""
+    return ObjectStore.at(store.url)
+
+
+def transfers(store: ObjectStore, file: Path) -> dict[str, Callable[[], object]]:
+    """One operation of each kind on an object that is there."""
+    return {
+        "up": lambda: store.put_file(file, "weights"),
+        "down": lambda: store.get_file("weights", file.with_name("fetched"), size=1000),
+    }
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+@pytest.mark.parametrize("fault", ["500", "503"])
+def test_two_server_errors_are_ridden_out(s3: Proxy, store: ObjectStore, file: Path, way: str, fault: str) -> None:
+    store.put_file(file, "weights")
+    s3.set(fault, times=2)
+
+    transfers(store, file)[way]()
+
+    assert len(s3.requests) == 3
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+@pytest.mark.parametrize("fault", ["500", "503"])
+def test_server_errors_for_ever_end_in_one_line_after_bounded_attempts(
+    s3: Proxy, store: ObjectStore, file: Path, way: str, fault: str
+) -> None:
+    store.put_file(file, "weights")
+    s3.set(fault)
+
+    with pytest.raises(StorageError, match=rf"s3://{BUCKET}/\w+/weights': the store .*HTTP {fault}.*; run again"):
+        transfers(store, file)[way]()
+
+    assert len(s3.requests) == FAST.attempts
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_denied_request_is_not_repeated_and_tells_no_secret(
+    s3: Proxy, store: ObjectStore, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.put_file(file, "weights")
+    s3.set("denied")  # the server repeats the Authorization header in its answer
+
+    with pytest.raises(StorageError, match="access is denied") as caught:
+        transfers(store, file)["down"]()
+
+    assert len(s3.requests) == 1
+    told = [str(error) for error in (caught.value, caught.value.__cause__) if error] + list(capsys.readouterr())
+    assert not [word for word in (ACCESS, SECRET, "Signature", "Authorization") if word in "".join(told)]
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_server_that_never_answers_is_given_up_at_the_deadline(
+    s3: Proxy, store: ObjectStore, file: Path, way: str
+) -> None:
+    store.put_file(file, "weights")
+    s3.set("silent")
+    threads, began = set(threading.enumerate()), time.monotonic()
+
+    with pytest.raises(StorageError, match="does not answer"):
+        transfers(store, file)[way]()
+
+    assert time.monotonic() - began < FAST.seconds + FAST.read_seconds + SLACK
+    left = {thread for thread in threading.enumerate() if "process_request_thread" not in thread.name} - threads
+    assert not left
+
+
+def test_a_server_that_drips_bytes_does_not_outlast_the_deadline(s3: Proxy, store: ObjectStore, file: Path) -> None:
+    store.put_file(file, "weights")
+    s3.set("drip")  # each byte comes well within the time for one read; all of them would take 100 s
+    began = time.monotonic()
+
+    with pytest.raises(StorageError, match="took too long"):
+        transfers(store, file)["down"]()
+
+    assert time.monotonic() - began < FAST.seconds + SLACK
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_host_that_does_not_exist_is_named_as_an_address_to_check(
+    store: ObjectStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://no-such-host.invalid:1")
+
+    with pytest.raises(StorageError, match="cannot be reached; check AWS_ENDPOINT_URL_S3"):
+        store.put_file(file, "weights")
+
+
+@pytest.mark.parametrize("fault", ["cut", "flip"])
+def test_an_answer_that_is_cut_or_altered_is_asked_for_again(
+    s3: Proxy, store: ObjectStore, file: Path, fault: str
+) -> None:
+    store.put_file(file, "weights")
+    s3.set(fault, times=2)
+
+    store.get_file("weights", file.with_name("fetched"))
+
+    assert file.with_name("fetched").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["cut", "flip"])
+def test_what_is_cut_or_altered_each_time_never_gets_its_final_name(
+    s3: Proxy, store: ObjectStore, file: Path, fault: str
+) -> None:
+    store.put_file(file, "weights")
+    s3.set(fault)
+    target = file.with_name("fetched")
+    target.write_bytes(b"old")
+
+    with pytest.raises(StorageError, match="is not what was stored"):
+        store.get_file("weights", target, size=1000)
+
+    assert target.read_bytes() == b"old"
+    assert sorted(path.name for path in file.parent.iterdir()) == ["fetched", file.name]
+
+
+def test_an_object_that_was_exchanged_with_its_metadata_is_refused_by_the_hash_that_the_caller_knows(
+    s3_server: Server, store: ObjectStore, file: Path
+) -> None:
+    store.put_file(file, "weights")
+    other = file.read_bytes()[::-1]
+    metadata = {"sha256": hashlib.sha256(other).hexdigest()}
+    s3_server.client.put_object(Bucket=BUCKET, Key=f"{store.prefix}/weights", Body=other, Metadata=metadata)
+    store.get_file("weights", file.with_name("trusting"))  # nobody said what to expect
+
+    with pytest.raises(StorageError, match="sha256 is"):
+        store.get_file("weights", file.with_name("fetched"), sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+
+    assert not file.with_name("fetched").exists()
+
+
+@pytest.mark.parametrize("size", [1000, 6 << 20], ids=["whole", "in parts"])
+def test_an_upload_that_is_altered_on_its_way_is_refused_by_the_server(
+    s3: Proxy, store: ObjectStore, file: Path, size: int
+) -> None:
+    file.write_bytes(os.urandom(size))
+    s3.set("spoil", only="PUT")
+
+    with pytest.raises(StorageError, match="not those that were sent"):
+        store.put_file(file, "weights")
+    s3.set("ok")
+    assert not store.exists("weights")
+
+    s3.set("spoil", times=1, only="PUT")
+    store.put_file(file, "weights")
+    store.get_file("weights", file.with_name("fetched"))
+    assert file.with_name("fetched").read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("size", [1000, 6 << 20], ids=["whole", "in parts"])
+def test_a_file_that_is_not_what_its_seal_says_does_not_become_an_object(
+    store: ObjectStore, file: Path, size: int
+) -> None:
+    file.write_bytes(os.urandom(size))
+
+    with pytest.raises(StorageError, match="it was altered"):
+        store.put_file(file, "weights", sha256="0" * 64)
+
+    assert not store.exists("weights")
+
+
+UPLOADER = """
+import sys
+from pathlib import Path
+from mmgen.ops.mirror import push_folder
+from mmgen.ops.objects import ObjectStore
+push_folder(ObjectStore.at(sys.argv[1]), Path(sys.argv[2]), "made")
+"""
+
+
+def sealed(folder: Path, files: int = 6, size: int = 1000) -> Path:
+    folder.mkdir()
+    for number in range(files):
+        (folder / f"file-{number}").write_bytes(os.urandom(size))
+    seal(folder)
+    return folder
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("files", "size", "seen"), [(6, 1000, 3), (1, 17 << 20, 2)], ids=["files", "parts"])
+def test_what_a_killed_uploader_left_does_not_exist_and_its_retry_repairs_it(
+    s3: Proxy, store: ObjectStore, tmp_path: Path, files: int, size: int, seen: int
+) -> None:
+    folder = sealed(tmp_path / "made", files, size)
+    s3.set("slow", only="PUT")
+    with subprocess.Popen([sys.executable, "-c", UPLOADER, store.url, str(folder)], cwd=ROOT) as child:
+        until(lambda: len(s3.requests) >= seen)
+        child.send_signal(signal.SIGKILL)
+    s3.set("ok")
+
+    assert not pull_folder(store, "made", tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
+
+    assert push_folder(patient(store), folder, "made")
+    assert [line for line in s3.requests if line.startswith("PUT")][-1].endswith(f"/made/{SEAL}")
+    assert pull_folder(patient(store), "made", tmp_path / "fetched")
+    open_sealed(tmp_path / "fetched")
+
+
+def test_a_server_killed_in_the_middle_of_an_upload_leaves_nothing_and_the_next_upload_is_whole(
+    s3: Proxy, s3_server: Server, store: ObjectStore, file: Path
+) -> None:
+    file.write_bytes(os.urandom(6 << 20))
+    s3.set("slow", only="partNumber")
+    killer = threading.Thread(
+        target=lambda: (until(lambda: any("partNumber" in line for line in s3.requests)), s3_server.kill())
+    )
+    killer.start()
+    try:
+        with pytest.raises(StorageError, match="weights"):
+            store.put_file(file, "weights")
+    finally:
+        killer.join()
+        s3_server.start()
+    s3.set("ok")
+
+    assert not store.exists("weights")
+    patient(store).put_file(file, "weights")
+    patient(store).get_file("weights", file.with_name("fetched"))
+    assert file.with_name("fetched").read_bytes() == file.read_bytes()
+
+
+def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-c", "import sys; from dvc.cli import main; sys.exit(main())", *arguments]
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_tampered_dvc_remote_is_refused_when_the_remote_is_verified_and_taken_when_it_is_not(
+    s3_server: Server, s3: Proxy, store: ObjectStore, tiny_emoji: Path, tmp_path: Path
+) -> None:
+    def configure(verify: str) -> None:
+        (tmp_path / ".dvc").mkdir(exist_ok=True)
+        remote = f"url = {store.url}\nendpointurl = {s3.endpoint}\n{verify}"
+        (tmp_path / ".dvc" / "config").write_text(
+            f"[core]\nno_scm = true\nanalytics = false\nremote = store\n['remote \"store\"']\n{remote}"
+        )
+
+    def forget() -> None:
+        shutil.rmtree(tmp_path / "emoji")
+        shutil.rmtree(tmp_path / ".dvc" / "cache")
+
+    configure("")
+    shutil.copytree(tiny_emoji, tmp_path / "emoji")
+    assert dvc(tmp_path, "add", "emoji").returncode == 0
+    done = dvc(tmp_path, "push")
+    assert done.returncode == 0, done.stderr
+    key = max(store.keys(), key=lambda key: len(store.get_bytes(key)[0]))  # a shard
+    content, _ = store.get_bytes(key)
+    tampered = content[:600] + bytes([content[600] ^ 1]) + content[601:]
+    s3_server.client.put_object(Bucket=BUCKET, Key=f"{store.prefix}/{key}", Body=tampered)
+
+    forget()
+    assert dvc(tmp_path, "pull").returncode == 0
+    with pytest.raises(DataError):  # what DVC takes without a word is still not a data set
+        load(tmp_path / "emoji").verify()
+
+    configure("verify = true\n")
+    forget()
+    refused = dvc(tmp_path, "pull")
+    assert refused.returncode != 0
+    assert tampered not in [path.read_bytes() for path in tmp_path.glob("emoji/*")]
