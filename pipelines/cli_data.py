@@ -47,6 +47,23 @@ def build(names: tuple[str, ...], data_root: Path, as_json: bool) -> None:
         show_table([(str(data_root / name), version) for name, version in versions.items()])
 
 
+@data.command()
+@click.argument("name")
+@click.argument("place", metavar="s3://BUCKET/PREFIX")
+@data_option
+def push(name: str, place: str, data_root: Path) -> None:
+    """Put data set NAME into an object store.
+
+    Runs take it from there with --data s3://BUCKET/PREFIX.
+
+    \b
+    mmgen data push emoji s3://team/data
+    """
+    from mmgen.ops.data_store import push_data
+
+    click.echo(push_data(data_root / name, place))
+
+
 @data.command("list")
 @json_option
 def list_(as_json: bool) -> None:

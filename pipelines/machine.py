@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +25,8 @@ Line = tuple[str, str, str]
 
 def examine(root: Path, data_root: Path) -> list[Line]:
     """Every check of `mmgen doctor`."""
-    return [_python(), _disk(root), _memory(), _cores(), *map(_package, PACKAGES), *_data(data_root), _database(root)]
+    lines = [_python(), _disk(root), _memory(), _cores(), *map(_package, PACKAGES), *_data(data_root), _database(root)]
+    return [*lines, *_stores(root, data_root), *_remotes()]
 
 
 def serve_mlflow(root: Path, port: int) -> None:
@@ -105,6 +108,37 @@ def _data(data_root: Path) -> list[Line]:
             lines.append((what, "whole", ""))
         except MmgenError as error:
             lines.append((what, str(error), f"remove the folder and run: mmgen data build {name}"))
+    return lines
+
+
+def _stores(*places: Path) -> list[Line]:
+    """The object stores of the roots: do they answer?"""
+    from mmgen.ops.roots import store_of
+
+    lines = []
+    for store in filter(None, map(store_of, places)):
+        try:
+            next(store.keys(), None)
+            lines.append(("store", f"{store.url} answers", ""))
+        except MmgenError as error:
+            lines.append(("store", *str(error).rsplit("; ", 1)))
+    return lines
+
+
+def _remotes() -> list[Line]:
+    """DVC's remotes on S3: DVC takes what it is given by a remote that is not told to verify."""
+    found = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        found.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        return [("dvc", f".dvc/config cannot be read: {' '.join(str(error).split())}", "mend it")]
+    lines = []
+    for section in found.sections():
+        name = re.fullmatch(r"'?remote \"(.+)\"'?", section)
+        if name and found.get(section, "url", fallback="").startswith("s3://"):
+            checked = found.get(section, "verify", fallback="").lower() in ("true", "1", "yes", "on")
+            way_out = "" if checked else f"run: dvc remote modify {name[1]} verify true"
+            lines.append(("dvc", f"remote {name[1]} is {'verified' if checked else 'not verified on pull'}", way_out))
     return lines
 
 

@@ -30,6 +30,18 @@ SOURCES = ("text", "image", "sound", "video", "music")
 Command = Callable[..., Any]
 
 
+class Place(click.Path):
+    """A folder, or the folder that is the local copy of `s3://bucket/prefix`."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from mmgen.ops.roots import open_root
+
+        return super().convert(open_root(value) if isinstance(value, str) else value, param, ctx)
+
+
 class Group(click.Group):
     """A group of verbs that answers an unknown one with the nearest."""
 
@@ -84,12 +96,12 @@ def root_option(command: Command) -> Command:
     """`--root`, else MMGEN_ROOT, else runs/."""
     return click.option(
         "--root",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Place(),
         default="runs",
         show_default=True,
         envvar="MMGEN_ROOT",
         show_envvar=True,
-        help="Folder of everything that runs make.",
+        help="Folder, or s3://bucket/prefix, of everything that runs make.",
     )(command)
 
 
@@ -98,10 +110,10 @@ def data_option(command: Command) -> Command:
     return click.option(
         "--data",
         "data_root",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Place(),
         default="data",
         show_default=True,
-        help="Folder of the data sets.",
+        help="Folder, or s3://bucket/prefix, of the data sets.",
     )(command)
 
 

@@ -13,9 +13,15 @@ from mmgen.ops.stages import plan as reasons_of
 
 
 def missing_data(recipe: str, settings: Sequence[str], data_root: Path) -> str | None:
-    """Name of the recipe's data set when it is not built yet."""
+    """Name of the recipe's data set when it is not built yet.
+
+    Raises:
+        DataError: the data sets are in a store, which lacks it.
+    """
+    from mmgen.ops.data_store import data_folder
+
     name = recipes.get(recipe, settings).data.name
-    return None if (data_root / name / "dataset.json").is_file() else name
+    return None if (data_folder(data_root, name) / "dataset.json").is_file() else name
 
 
 def plan(recipe: str, settings: Sequence[str], root: Path, data_root: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from mmgen.files import is_sealed, open_sealed
 from mmgen.models import CONFIG, WEIGHTS
 from mmgen.ops import registry
 from mmgen.ops.keys import LENGTH
-from mmgen.ops.stages import run_stage
+from mmgen.ops.stages import run_stage, sealed_output
 from mmgen.ops.tracking import model_sha256
 from mmgen.recipes import NAMES, Recipe, get
 
@@ -62,9 +62,9 @@ def initial_model(root: Path, recipe: Recipe) -> Path | None:
     key = recipe.training.init_from
     if not key:
         return None
-    folder = root / "stages" / "train" / key
-    if not is_sealed(folder):
-        raise StorageError(f"the first weights {str(folder)!r} are not there; name them by --init-from")
+    folder = sealed_output(root, "train", key)
+    if folder is None:
+        raise StorageError(f"the first weights, training {key} below {str(root)!r}, are not there; see --init-from")
     open_sealed(folder)
     return folder / "model"
 

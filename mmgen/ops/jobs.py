@@ -17,7 +17,8 @@ from mmgen.errors import ConfigError, MmgenError, OutrunError
 from mmgen.files import is_sealed, read_json, write_json
 from mmgen.ops import attempts
 from mmgen.ops.keys import RULES, STAGES
-from mmgen.ops.stages import Run, StageResult, open_run, run_stage, scratch
+from mmgen.ops.roots import open_root
+from mmgen.ops.stages import Run, StageResult, open_run, run_stage, scratch, sealed_output
 from mmgen.ops.tracking import Tracked, stage_run
 from mmgen.ops.watchdog import watched
 from mmgen.progress import Progress, choose
@@ -46,12 +47,13 @@ def opened(stage: str, recipe: str, settings: str, root: str, data: str, *, even
 
     Args:
         settings: overrides, joined by `;` or line ends.
+        root, data: a folder, or `s3://bucket/prefix`.
         events: file for progress and errors; None for plain lines on stderr.
     """
     progress = choose(events, sys.stderr)
     try:
         plain(recipe, settings, root, data)
-        run = open_run(recipe, split(settings), Path(root), Path(data))
+        run = open_run(recipe, split(settings), open_root(root), open_root(data))
         with _watched(stage, run, progress) as seen:
             yield Job(run=run, progress=seen)
     except MmgenError as error:
@@ -129,8 +131,11 @@ def train(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     Raises:
         TrainingError: the loss is not finite.
     """
+    from mmgen.ops.checkpoint_mirror import forget, mirrored
     from mmgen.ops.initial import initial_model
     from mmgen.training import train as training
+
+    key = run.keys.stages["train"]
 
     def fill(out: Path, _: Tracked) -> None:
         set_aside = sorted(
@@ -139,9 +144,13 @@ def train(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
         start, parts = initial_model(run.root, run.recipe), attempts.parts(run, "train")
         if parts > 1:
             progress.note(f"memory ran out before: each batch is taken in {parts} parts; the weights differ a little")
-        training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside, start, parts)
+        with mirrored(run.root, key, scratch(out)):
+            training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside, start, parts)
 
-    return _run(run, "train", progress, kfp_run, fill)
+    result = _run(run, "train", progress, kfp_run, fill)
+    if result.state == "ran":
+        forget(run.root, key)
+    return result
 
 
 def evaluate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
@@ -223,7 +232,9 @@ def report(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
         folders = {stage: run.folder(stage) for stage in STAGES if stage != "report"}
         compared = run.folder("gate") / "champion.json"
         if compared.is_file():
-            folders["champion"] = run.root / "stages" / "evaluate" / read_json(compared)["scores"]
+            scores = read_json(compared)["scores"]
+            sealed_output(run.root, "evaluate", scores)
+            folders["champion"] = run.root / "stages" / "evaluate" / scores
         spent = attempts.cost(run).text()
         facts = {**run.facts("report"), "kfp_run": kfp_run, "cost": spent, "drift": drift.found(run)}
         write_report(run.recipe, run.data_folder, folders, out, facts=facts)
@@ -273,6 +284,8 @@ def _run(
     progress.stage(stage, "running")
 
     def work(out: Path) -> None:
+        for earlier in STAGES[: STAGES.index(stage)]:  # on a cluster another pod made them
+            sealed_output(run.root, earlier, run.keys.stages[earlier])
         with (
             attempts.attempt(run, stage) as attempt,
             stage_run(run, stage, out, kfp_run_id=kfp_run) as tracked,

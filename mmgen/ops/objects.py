@@ -57,7 +57,8 @@ class ObjectStore:
         found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/[A-Za-z0-9_.=/-]*)?", url)
         parts = (found[2] or "").strip("/").split("/") if found else []
         if found is None or any(part in (".", "..") or (not part and len(parts) > 1) for part in parts):
-            raise ConfigError(f"{url!r} is no address of a store; write s3://bucket/prefix, without login or query")
+            shown = re.sub(r"//[^/]*@|[?].*", "//***", url)  # a login or a signature is not repeated
+            raise ConfigError(f"{shown!r} is no address of a store; write s3://bucket/prefix, without login or query")
         return cls(found[1], "/".join(parts), limits or Limits())
 
     @property

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from mmgen.errors import ConfigError, StorageError
 from mmgen.ops.candidate import plain_name
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
+from mmgen.ops.stages import sealed_output
 from mmgen.ops.tracking import model_sha256
 from mmgen.recipes import Recipe, on_own_data
 
@@ -86,10 +87,9 @@ def fetch(root: Path, name: str, version: str) -> Path:
     with connected(uri) as client:
         wanted = version_of(client, name, version)
         sha256 = wanted.tags.get("mmgen.model_sha256", "")
-        for folder in (
-            root / "stages" / "train" / wanted.tags.get("mmgen.train_key", "none") / "model",
-            root / "models" / name / version,
-        ):
+        trained = sealed_output(root, "train", wanted.tags.get("mmgen.train_key", "none"))
+        places = [trained / "model"] if trained else []
+        for folder in (*places, root / "models" / name / version):
             if folder.is_dir() and model_sha256(folder) == sha256:
                 return folder
         import mlflow.artifacts

@@ -6,7 +6,8 @@
     <root>/stages/train/0123456789abcdef.lock    held while it runs; the kernel frees it when the holder dies
 
 A stage that finds a sealed folder under its key returns it. A folder whose bytes no longer match their seal is
-thrown away and made again.
+thrown away and made again. Where the root is a copy of a store (`mmgen.ops.roots`), what is sealed there counts as
+well: it is fetched, and what is made here is uploaded before it counts.
 """
 
 from __future__ import annotations
@@ -24,15 +25,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from mmgen import recipes
 from mmgen.errors import DataError, StorageError
 from mmgen.files import SEAL, is_sealed, make_folder, open_sealed, read_json, refusal, seal
 from mmgen.ops.keys import CODE, RULES, STAGES, Keys, changes, stage_keys
-
-if TYPE_CHECKING:
-    pass
+from mmgen.ops.mirror import pull_folder, push_folder
+from mmgen.ops.roots import store_of
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 """Errors of a disk that is full or not ours to write: the user's to mend, not a bug."""
@@ -97,16 +97,18 @@ class Run:
 
 
 def open_run(recipe_name: str, settings: Sequence[str], root: Path, data_root: Path, rules: Path = RULES) -> Run:
-    """Describe a run: recipe, data version and keys. Nothing is written.
+    """Describe a run: recipe, data version and keys. Nothing is written, unless the data come from a store.
 
     Raises:
         ConfigError: unknown recipe or setting.
         DataError: the data set is not built.
+        StorageError: the store of the data refuses.
     """
     from mmgen.data.dataset import data_version, load
+    from mmgen.ops.data_store import data_folder
 
     recipe = recipes.get(recipe_name, settings)
-    folder = data_root / recipe.data.name
+    folder = data_folder(data_root, recipe.data.name)
     if not (folder / "dataset.json").is_file():
         name = recipe.data.name
         raise DataError(f"data set {name!r} is not built ({str(folder)!r}); run: mmgen data build {name}")
@@ -135,7 +137,7 @@ def run_stage(
         wait: seconds to wait for another process that makes the same output.
 
     Raises:
-        StorageError: another process is at it; the disk is full or not writable.
+        StorageError: another process is at it; the disk is full or not writable; the root's store refuses.
         Whatever `work` raises; what it wrote is then left in `<key>.work` until the next try.
     """
     started = time.monotonic()
@@ -151,16 +153,38 @@ def run_stage(
         if final.exists():
             print(f"mmgen: stage {name} runs again: {problem}", file=sys.stderr)
             shutil.rmtree(final)
+        store = store_of(root)
+        if store is not None and pull_folder(store, _name(name, key), final):
+            return StageResult(name=name, state="cached", folder=final, seconds=time.monotonic() - started)
         out = _workplace(final) / "out"
-        if out.exists():
-            shutil.rmtree(out)
-        scratch(out).mkdir(parents=True, exist_ok=True)
-        out.mkdir()
-        work(out)
-        seal(out, **facts)
-        out.replace(final)
+        if flaw(out) is not None:  # else it was made before, and the store failed
+            if out.exists():
+                shutil.rmtree(out)
+            scratch(out).mkdir(parents=True, exist_ok=True)
+            out.mkdir()
+            work(out)
+            seal(out, **facts)
+        if store is None or push_folder(store, out, _name(name, key)):
+            out.replace(final)
+        else:  # another one was first: all take what it made
+            pull_folder(store, _name(name, key), final)
         shutil.rmtree(_workplace(final))
     return StageResult(name=name, state="ran", folder=final, seconds=time.monotonic() - started)
+
+
+def sealed_output(root: Path, name: str, key: str, wait: float = 60) -> Path | None:
+    """The sealed output of a stage, fetched from the root's store when it is only there; None when nobody made it.
+
+    Raises:
+        StorageError: the store refuses; another process is at it.
+    """
+    final = root / "stages" / name / key
+    store = store_of(root)
+    if not is_sealed(final) and store is not None:
+        with _disk(final), locked(final, wait):
+            if not is_sealed(final):
+                pull_folder(store, _name(name, key), final)
+    return final if is_sealed(final) else None
 
 
 def scratch(out: Path) -> Path:
@@ -182,7 +206,13 @@ def plan(run: Run) -> dict[str, list[str]]:
 
     The reasons come from a comparison with the newest sealed output of that stage and recipe.
     """
-    return {stage: [] if flaw(run.folder(stage)) is None else _reasons(run, stage) for stage in STAGES}
+    store = store_of(run.root)
+
+    def done(stage: str) -> bool:
+        there = f"{_name(stage, run.keys.stages[stage])}/{SEAL}"
+        return flaw(run.folder(stage)) is None or (store is not None and store.exists(there))
+
+    return {stage: [] if done(stage) else _reasons(run, stage) for stage in STAGES}
 
 
 def _reasons(run: Run, stage: str) -> list[str]:
@@ -197,6 +227,11 @@ def _reasons(run: Run, stage: str) -> list[str]:
         if old.get("recipe") == run.recipe.name and "scores_of" not in old:
             return changes(old["parts"], run.keys.parts[stage])
     return ["never run"]
+
+
+def _name(stage: str, key: str) -> str:
+    """Of a stage's output in a store."""
+    return f"stages/{stage}/{key}"
 
 
 def _workplace(final: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -11,18 +12,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mmgen.data.dataset import load
+from mmgen.data.dataset import data_version, load
 from mmgen.errors import DataError, StorageError
 from mmgen.files import SEAL, open_sealed, seal
+from mmgen.ops.data_store import push_data
 from mmgen.ops.mirror import pull_folder, push_folder
 from mmgen.ops.object_attempts import Limits
 from mmgen.ops.objects import ObjectStore
 from tests import s3 as laboratory
 from tests.s3 import ACCESS, BUCKET, SECRET, Proxy, Server
+from tests.whole_run import SMALL, place
 
 s3_server, s3 = laboratory.s3_server, laboratory.s3
 
@@ -211,6 +216,7 @@ def test_a_file_that_is_not_what_its_seal_says_does_not_become_an_object(
 UPLOADER = """
 import sys
 from pathlib import Path
+from mmgen.ops.data_store import push_data
 from mmgen.ops.mirror import push_folder
 from mmgen.ops.objects import ObjectStore
 push_folder(ObjectStore.at(sys.argv[1]), Path(sys.argv[2]), "made")
@@ -275,43 +281,102 @@ def test_a_server_killed_in_the_middle_of_an_upload_leaves_nothing_and_the_next_
     assert file.with_name("fetched").read_bytes() == file.read_bytes()
 
 
-def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-c", "import sys; from dvc.cli import main; sys.exit(main())", *arguments]
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}
-    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+DVC = [sys.executable, "-c", "import sys; from dvc.cli import main; sys.exit(main())"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder under DVC whose remote is the store."""
+
+    folder: Path
+    remote: str
+    endpoint: str
+
+    def configure(self, more: str) -> None:
+        (self.folder / ".dvc").mkdir(exist_ok=True)
+        core = "[core]\nno_scm = true\nanalytics = false\nremote = store\n"
+        remote = f"['remote \"store\"']\nurl = {self.remote}\nendpointurl = {self.endpoint}\n{more}"
+        (self.folder / ".dvc" / "config").write_text(core + remote)
+
+    def start(self, verb: str, *arguments: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(self.folder / "site")}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([*DVC, verb, *arguments], cwd=self.folder, env=environment, **pipes)
+
+    def run(self, verb: str, *arguments: str) -> int:
+        with self.start(verb, *arguments) as child:
+            child.communicate(timeout=120)
+            return child.returncode
+
+    def forget(self) -> None:
+        """As in a fresh clone: neither data nor cache."""
+        shutil.rmtree(self.folder / "emoji", ignore_errors=True)
+        shutil.rmtree(self.folder / ".dvc" / "cache", ignore_errors=True)
+
+
+@pytest.fixture
+def project(s3: Proxy, store: ObjectStore, tiny_emoji: Path, tmp_path: Path) -> Project:
+    """Real data that were pushed to a remote which is told to verify."""
+    made = Project(tmp_path, store.url, s3.endpoint)
+    made.configure("verify = true\n")
+    shutil.copytree(tiny_emoji, tmp_path / "emoji")
+    assert made.run("add", "emoji") == 0
+    assert made.run("push") == 0
+    made.forget()
+    return made
 
 
 def test_a_tampered_dvc_remote_is_refused_when_the_remote_is_verified_and_taken_when_it_is_not(
-    s3_server: Server, s3: Proxy, store: ObjectStore, tiny_emoji: Path, tmp_path: Path
+    s3_server: Server, store: ObjectStore, project: Project
 ) -> None:
-    def configure(verify: str) -> None:
-        (tmp_path / ".dvc").mkdir(exist_ok=True)
-        remote = f"url = {store.url}\nendpointurl = {s3.endpoint}\n{verify}"
-        (tmp_path / ".dvc" / "config").write_text(
-            f"[core]\nno_scm = true\nanalytics = false\nremote = store\n['remote \"store\"']\n{remote}"
-        )
-
-    def forget() -> None:
-        shutil.rmtree(tmp_path / "emoji")
-        shutil.rmtree(tmp_path / ".dvc" / "cache")
-
-    configure("")
-    shutil.copytree(tiny_emoji, tmp_path / "emoji")
-    assert dvc(tmp_path, "add", "emoji").returncode == 0
-    done = dvc(tmp_path, "push")
-    assert done.returncode == 0, done.stderr
     key = max(store.keys(), key=lambda key: len(store.get_bytes(key)[0]))  # a shard
     content, _ = store.get_bytes(key)
     tampered = content[:600] + bytes([content[600] ^ 1]) + content[601:]
     s3_server.client.put_object(Bucket=BUCKET, Key=f"{store.prefix}/{key}", Body=tampered)
 
-    forget()
-    assert dvc(tmp_path, "pull").returncode == 0
-    with pytest.raises(DataError):  # what DVC takes without a word is still not a data set
-        load(tmp_path / "emoji").verify()
+    assert project.run("pull") != 0
+    assert tampered not in [path.read_bytes() for path in project.folder.glob("emoji/*")]
 
-    configure("verify = true\n")
-    forget()
-    refused = dvc(tmp_path, "pull")
-    assert refused.returncode != 0
-    assert tampered not in [path.read_bytes() for path in tmp_path.glob("emoji/*")]
+    project.forget()
+    project.configure("")
+    assert project.run("pull") == 0
+    with pytest.raises(DataError):  # what DVC takes without a word is still not a data set
+        load(project.folder / "emoji").verify()
+
+
+@pytest.mark.minutes
+def test_a_killed_dvc_pull_is_repaired_by_the_next_one(s3: Proxy, project: Project, tiny_emoji: Path) -> None:
+    s3.set("slow", only="GET")
+    with project.start("pull") as child:
+        until(lambda: len(s3.requests) > 5, 60)
+        child.kill()
+    s3.set("ok")
+
+    assert project.run("pull") == 0
+
+    load(project.folder / "emoji").verify()
+    assert data_version(project.folder / "emoji") == data_version(tiny_emoji)
+
+
+@pytest.mark.minutes
+def test_a_pipeline_whose_roots_are_in_a_store_is_found_done_by_another_machine(
+    s3: Proxy, store: ObjectStore, tiny_emoji: Path, tmp_path: Path
+) -> None:
+    def run(machine: str) -> dict[str, Any]:
+        words = ["run", "emoji", "--json", "--root", f"{store.url}/runs", "--data", f"{store.url}/data"]
+        words += [word for setting in SMALL for word in ("--set", setting)]
+        environment = place(tmp_path / machine)["env"] | {"MMGEN_CACHE": str(tmp_path / machine)}
+        line = [sys.executable, "-m", "pipelines.cli", *words]
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 30, done.stderr  # the small model learns nothing, so the gate keeps it out
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    push_data(tiny_emoji, f"{store.url}/data")
+
+    first, second = run("one"), run("two")
+
+    assert {stage["state"] for stage in first["stages"].values()} == {"ran"}
+    assert {stage["state"] for stage in second["stages"].values()} == {"cached"}
+    assert second["metrics"] == first["metrics"]
+    assert not list(store.keys("runs/checkpoints"))
