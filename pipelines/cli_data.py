@@ -96,11 +96,12 @@ def info(name: str, data_root: Path, as_json: bool) -> None:
     mmgen data info emoji
     """
     from mmgen.data.dataset import data_version, load
+    from mmgen.ops.data_store import data_folder
 
-    dataset = load(data_root / name)
+    dataset = load(data_folder(data_root, name))
     card = dataset.card
     counts = {split: card.count(split) for split in card.splits}
-    sheet = _contact_sheet(data_root / name)
+    sheet = _contact_sheet(dataset.folder)
     if as_json:
         answer(
             {
