@@ -168,6 +168,18 @@ def test_what_is_cut_or_altered_each_time_never_gets_its_final_name(
     assert sorted(path.name for path in file.parent.iterdir()) == ["fetched", file.name]
 
 
+def test_an_object_without_a_known_hash_is_still_refused_when_it_is_cut(
+    s3: Proxy, s3_server: Server, store: ObjectStore, file: Path
+) -> None:
+    s3_server.client.put_object(Bucket=BUCKET, Key=f"{store.prefix}/weights", Body=file.read_bytes())
+    s3.set("cut")
+
+    with pytest.raises(StorageError, match="500 bytes are missing at its end"):
+        store.get_file("weights", file.with_name("fetched"), size=1000)
+
+    assert not file.with_name("fetched").exists()
+
+
 def test_an_object_that_was_exchanged_with_its_metadata_is_refused_by_the_hash_that_the_caller_knows(
     s3_server: Server, store: ObjectStore, file: Path
 ) -> None:

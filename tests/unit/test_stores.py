@@ -271,7 +271,7 @@ def test_a_store_that_fails_costs_training_one_warning_and_no_time(
         for step in (100, 200):
             checkpoint(work, step)
         training = time.monotonic() - began
-        wait_until(lambda: len(s3.requests) >= 3 * IMPATIENT.attempts)  # it is tried again and again
+        wait_until(lambda: len(s3.requests) >= 20)  # three pushes at least: it is tried again and again
 
     assert training < 1
     assert capsys.readouterr().err.count("mmgen: warning: checkpoint not stored") == 1
