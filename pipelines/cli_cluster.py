@@ -17,7 +17,10 @@ from pipelines.options import (
     Command,
     answer,
     chosen,
+    images_of,
+    images_options,
     json_option,
+    profile_option,
     promote_option,
     recipe_options,
     show_table,
@@ -25,8 +28,10 @@ from pipelines.options import (
 
 
 def cluster_options(command: Command) -> Command:
-    """`--cluster-root --cluster-data --no-promote`: what the pods are told."""
+    """`--cluster-root --cluster-data --no-promote --image --dev --profile`: what the pods are told, and run in."""
     decorators = (
+        images_options,
+        profile_option,
         click.option(
             "--cluster-root",
             envvar="MMGEN_CLUSTER_ROOT",
@@ -62,6 +67,9 @@ def submit(
     cluster_root: str | None,
     cluster_data: str | None,
     promote: bool,
+    images: tuple[str, ...],
+    dev: bool,
+    profile: str,
     if_new: bool,
     wait: bool,
     as_json: bool,
@@ -71,13 +79,13 @@ def submit(
     The run is named by its run key. The data that the pods see must be the version that lies here.
 
     \b
-    mmgen submit --if-new --wait
-    mmgen submit emoji --set training.steps=500 --cluster-root /mnt/mmgen/runs --cluster-data /mnt/mmgen/data
+    mmgen submit --if-new --wait --image cpu=NAME@sha256:... --image gpu=NAME@sha256:...
+    mmgen submit emoji --profile gpu --cluster-root s3://mmgen/runs --cluster-data s3://mmgen/data
     """
     from pipelines import submit as submitting
     from pipelines.cluster import connect
 
-    request = _request(recipe, settings, root, data_root, cluster_root, cluster_data, promote)
+    request = _request(recipe, settings, root, data_root, promote, images, dev, profile, cluster_root, cluster_data)
     cluster = connect()
     done = submitting.submit(cluster, request, if_new=if_new, claim=submitting.claims(root))
     run = done.run
@@ -122,6 +130,9 @@ def schedule(
     cluster_root: str | None,
     cluster_data: str | None,
     promote: bool,
+    images: tuple[str, ...],
+    dev: bool,
+    profile: str,
     cron: str,
     zone: str | None,
     cluster_zone: str,
@@ -140,7 +151,7 @@ def schedule(
 
     checked = crons.parse(cron)
     where = crons.check_zone(zone or cluster_zone, cluster_zone)
-    request = _request(recipe, settings, root, data_root, cluster_root, cluster_data, promote)
+    request = _request(recipe, settings, root, data_root, promote, images, dev, profile, cluster_root, cluster_data)
     made = submitting.schedule(connect(), request, checked.line)
     firings = itertools.islice(crons.firings(checked, where, datetime.datetime.now(datetime.UTC)), 3)
     coming = [moment.isoformat() for moment in firings]
@@ -231,15 +242,19 @@ def _request(
     settings: tuple[str, ...],
     root: Path,
     data_root: Path,
+    promote: bool,
+    images: tuple[str, ...],
+    dev: bool,
+    profile: str,
     cluster_root: str | None,
     cluster_data: str | None,
-    promote: bool,
 ) -> Any:
     from mmgen.ops.stages import open_run
     from pipelines import submit as submitting
 
+    named = images_of(images, dev)
     run = open_run(*chosen(recipe, settings), root, data_root)
-    return submitting.request(run, data_root, promote, cluster_root, cluster_data)
+    return submitting.request(run, data_root, promote, named, profile, cluster_root, cluster_data)
 
 
 def _plain(run: Any) -> dict[str, Any] | None:

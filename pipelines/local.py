@@ -195,7 +195,7 @@ def _clean(folder: Path) -> None:
         shutil.rmtree(old)
 
 
-def main(name: str, arguments: dict[str, Any], images: dict[str, Any] | None) -> None:
+def main(name: str, arguments: dict[str, Any], images: dict[str, Any] | None = None) -> None:
     """Child side: run the pipeline with KFP's SubprocessRunner, or with its DockerRunner in `images`."""
     _die_with_parent()
     _plain_python()

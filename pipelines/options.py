@@ -17,6 +17,7 @@ from mmgen.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from mmgen.ops.stages import Run
     from pipelines.containers import Containers
+    from pipelines.images import Images
 
 KEPT_CHAMPION = 30
 """Exit code when the gate kept the champion: an answer, not an error."""
@@ -153,11 +154,17 @@ def containers_of(runner: str, images: tuple[str, ...], dev: bool, further: str)
     if runner != "docker":
         return None
     from pipelines.containers import Containers
+
+    return Containers(images=images_of(images, dev), further=further)
+
+
+def images_of(named: Sequence[str], dev: bool = False) -> Images:
+    """The images that are named; the keys that this process works out from here on are those of tasks in them."""
     from pipelines.images import parse
 
-    found = Containers(images=parse(images, dev=dev), further=further)
-    os.environ.update(found.images.environment)  # the keys that this process works out are those of its tasks
-    return found
+    images = parse(named, dev=dev)
+    os.environ.update(images.environment)
+    return images
 
 
 def profile_option(command: Command) -> Command:

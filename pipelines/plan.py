@@ -8,8 +8,8 @@ from typing import Any
 
 from mmgen import recipes
 from mmgen.ops.keys import STAGES
+from mmgen.ops.planning import plan as reasons_of
 from mmgen.ops.stages import open_run
-from mmgen.ops.stages import plan as reasons_of
 
 
 def missing_data(recipe: str, settings: Sequence[str], data_root: Path) -> str | None:

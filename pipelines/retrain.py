@@ -20,8 +20,9 @@ from mmgen.ops.keys import STAGES
 from mmgen.ops.stages import Run, flaw, locked, open_run
 from mmgen.progress import Progress
 from pipelines import submit as submitting
+from pipelines.images import Images
 from pipelines.local import States, run_pipeline
-from pipelines.options import KEPT_CHAMPION
+from pipelines.options import KEPT_CHAMPION, images_of
 from pipelines.summary import summarise
 
 WAIT_SECONDS = 6 * 3600.0
@@ -73,14 +74,16 @@ def retrain(
     broken: list[dict[str, Any]] = []
     try:
         fetch(recipe, settings, data_root)
+        cluster = os.environ.get("KFP_ENDPOINT")  # CI sets it to nothing where no cluster is configured
+        images = images_of(os.environ.get("MMGEN_IMAGES", "").split()) if cluster else None
         run = open_run(recipe, settings, root, data_root)
         if _done(run):
             return _told(run, dict.fromkeys(STAGES, ("cached", 0.0)), began, "nothing")
         with locked(root / "retrain" / run.keys.run_key, WAIT_SECONDS):
             if _done(run):
                 return _told(run, dict.fromkeys(STAGES, ("cached", 0.0)), began, "nothing")
-            if os.environ.get("KFP_ENDPOINT"):
-                return _on_cluster(run, data_root, progress, promote, began)
+            if images is not None:
+                return _on_cluster(run, data_root, progress, promote, images, began)
             states = run_pipeline(run, data_root, progress, promote=promote)
             return _told(run, states, began, "trained")
     except MmgenError as error:
@@ -115,14 +118,14 @@ def _done(run: Run) -> bool:
     return all(flaw(run.folder(stage)) is None for stage in STAGES)
 
 
-def _on_cluster(run: Run, data_root: Path, progress: Progress, promote: bool, began: float) -> Outcome:
+def _on_cluster(run: Run, data_root: Path, progress: Progress, promote: bool, images: Images, began: float) -> Outcome:
     """Validate here, so that bad data start no pod, then submit and wait."""
     from mmgen.ops.jobs import run_up_to
     from pipelines.cluster import connect
 
     cluster = connect()
     run_up_to("validate", run, progress)
-    request = submitting.request(run, data_root, promote)
+    request = submitting.request(run, data_root, promote, images, os.environ.get("MMGEN_PROFILE") or submitting.PROFILE)
     done = submitting.submit(cluster, request, if_new=True, claim=submitting.claims(run.root))
     ended = done.run
     if ended is not None:

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgen.errors import ConfigError, DataError, StorageError, TrackingError
-from mmgen.files import is_sealed, read_json, refusal
+from mmgen.errors import ConfigError, DataError, TrackingError
+from mmgen.files import is_sealed, read_json
 from mmgen.ops import outputs
 from mmgen.ops.jobs import INTERRUPTED, plain
+from mmgen.ops.shelf import shelf
 from mmgen.ops.stages import Run, flaw
 from pipelines.cluster import DEAD, ENDED, PIPELINE, Cluster, ClusterRun
 from pipelines.cluster_auth import ClusterError
+from pipelines.images import UNPUSHED, Images
 from pipelines.local import PipelineError
+from pipelines.profiles import NAMES as PROFILES
 
 if TYPE_CHECKING:
     from mmgen.ops.registry import ModelVersion
@@ -39,6 +43,8 @@ LONGEST_WAIT = 10.0
 """Seconds between two looks at a run that is waited for; the first ones follow sooner."""
 LOST_LOOKS = 6
 """Looks in a row that may fail before waiting is given up."""
+PROFILE = PROFILES[0]
+"""Unless another one is asked for."""
 FAILED = 1
 """Exit code of a run of which nothing more is known."""
 
@@ -53,6 +59,10 @@ class Request:
     data: str
     """Folder of the data sets as the pods see it."""
     promote: bool
+    images: Images = UNPUSHED
+    """What the tasks run in; their digests are part of the run key, so the run was opened under them."""
+    profile: str = PROFILE
+    """What the tasks may use of the cluster."""
 
     @property
     def name(self) -> str:
@@ -78,10 +88,18 @@ class Request:
 
 
 def request(
-    run: Run, data_root: Path, promote: bool, cluster_root: str | None = None, cluster_data: str | None = None
+    run: Run,
+    data_root: Path,
+    promote: bool,
+    images: Images,
+    profile: str = PROFILE,
+    cluster_root: str | None = None,
+    cluster_data: str | None = None,
 ) -> Request:
     """A request; where the pods see root and data elsewhere, the arguments or the environment say so."""
     return Request(
+        images=images,
+        profile=profile,
         run=run,
         root=cluster_root or os.environ.get("MMGEN_CLUSTER_ROOT") or _absolute(run.root),
         data=cluster_data or os.environ.get("MMGEN_CLUSTER_DATA") or _absolute(data_root),
@@ -105,13 +123,13 @@ def submit(cluster: Cluster, request: Request, *, if_new: bool, claim: Claim) ->
         ClusterError: the server refuses, or somebody else's submission does not end.
     """
     if not if_new:
-        return Submitted(run=_start(cluster, request, cluster.upload(_content())), started=True)
+        return Submitted(run=_start(cluster, request, cluster.upload(_content(request))), started=True)
     runs = cluster.runs(request.name)
     if good := [run for run in runs if run.state not in DEAD]:
         return Submitted(run=good[0], started=False)
     if flaw(request.run.folder("register")) is None:
         return Submitted(run=None, started=False)
-    version = cluster.upload(_content())  # before the claim: between claim and start nothing takes long
+    version = cluster.upload(_content(request))  # before the claim: between claim and start nothing takes long
     for attempt in range(CLAIMS):
         began = time.monotonic()
         if claim(f"{request.name}.{runs[0].run_id if runs else 'first'}.{attempt}"):
@@ -131,31 +149,20 @@ def schedule(cluster: Cluster, request: Request, cron: str) -> str:
     """Make the recurring run of a recipe, in place of the one that it has; returns its id."""
     name = f"{PIPELINE}-{request.run.recipe.name}"
     before = cluster.schedules(name)
-    made = cluster.schedule(name, cluster.upload(_content()), request.parameters, cron)
+    made = cluster.schedule(name, cluster.upload(_content(request)), request.parameters, cron)
     for old in before:  # only now: a schedule that is refused leaves the old one
         cluster.unschedule(old)
     return made
 
 
 def claims(root: Path) -> Claim:
-    """Claims that lie as files below a root which every submitter sees.
+    """Claims on the shelf of a root which every submitter sees.
 
     Raises:
         StorageError: when a claim cannot be written.
     """
-
-    def claim(name: str) -> bool:
-        path = root / "claims" / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise StorageError(refusal(path, error)) from error
-        return True
-
-    return claim
+    ground = shelf(root)
+    return lambda name: ground.add(f"claims/{name}", secrets.token_bytes(16))
 
 
 def find(cluster: Cluster, wanted: str | None) -> ClusterRun:
@@ -257,8 +264,8 @@ def _start(cluster: Cluster, request: Request, version: tuple[str, str]) -> Clus
     return cluster.start(request.name, version, request.parameters)
 
 
-def _content() -> bytes:
+def _content(request: Request) -> bytes:
     """The pipeline that is submitted: the one place where it is compiled for a cluster."""
     from pipelines.compile import compiled
 
-    return compiled()
+    return compiled(request.images, request.profile)

@@ -177,7 +177,9 @@ class StandIn:
         parameters = self._checked(wanted)
         made = self._add(self.runs, "run_id", {**wanted, "state": "PENDING"}, unique=False)
         if self.executes is not None:
-            self._execute(made, parameters, self.executes)
+            self._execute(
+                made, parameters, self.specs[wanted["pipeline_version_reference"]["pipeline_version_id"]], self.executes
+            )
         return made
 
     def terminate(self, query: dict[str, str], body: bytes, headers: Any, run: str) -> Any:
@@ -232,7 +234,7 @@ class StandIn:
             raise Refusal(400, f"the pipeline has no parameter {strange[0]!r}")
         return parameters
 
-    def _execute(self, run: dict[str, Any], parameters: dict[str, Any], folder: Path) -> None:
+    def _execute(self, run: dict[str, Any], parameters: dict[str, Any], spec: dict[str, Any], folder: Path) -> None:
         """Run the pipeline as the laptop does, and tell its states as the run's own."""
         folder.mkdir(parents=True, exist_ok=True)
         events = folder / f"{run['run_id']}.jsonl"
@@ -244,11 +246,17 @@ class StandIn:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 cwd=self.code,  # it comes before PYTHONPATH
-                env={**os.environ, "MMGEN_EVENTS": str(events), "PYTHONPATH": str(self.code)},
+                env={**os.environ, **_environment(spec), "MMGEN_EVENTS": str(events), "PYTHONPATH": str(self.code)},
             )
         self.children.append(child)
         run["state"] = "RUNNING"
         threading.Thread(target=_watch, args=(child, run, events), daemon=True).start()
+
+
+def _environment(spec: dict[str, Any]) -> dict[str, str]:
+    """Variables that every task of a pipeline is given."""
+    executors = spec["deploymentSpec"]["executors"].values()
+    return {entry["name"]: entry["value"] for executor in executors for entry in executor["container"].get("env", [])}
 
 
 def _watch(child: subprocess.Popen[bytes], run: dict[str, Any], events: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from mmgen.files import is_sealed, read_json, write_json
 from mmgen.ops import attempts
 from mmgen.ops.keys import RULES, STAGES
 from mmgen.ops.roots import open_root
-from mmgen.ops.stages import Run, StageResult, open_run, run_stage, scratch, sealed_output
+from mmgen.ops.stages import Run, StageResult, open_run, run_stage, scratch, sealed_output, throw_away
 from mmgen.ops.tracking import Tracked, stage_run
 from mmgen.ops.watchdog import watched
 from mmgen.progress import Progress, choose
@@ -216,7 +215,7 @@ def register(run: Run, progress: Progress, *, kfp_run: str = "", promote: bool =
         try:
             registration(run, tracked, out, kfp_run_id=kfp_run, promoting=promote)
         except OutrunError:
-            shutil.rmtree(run.folder("gate"))
+            throw_away(run, "gate")
             raise
         write_json(out / "mlflow.json", {"experiment_id": tracked.experiment_id, "run_id": tracked.parent_id})
 

@@ -13,6 +13,10 @@ from typing import Protocol
 
 from mmgen.errors import StorageError
 from mmgen.files import refusal
+from mmgen.ops.objects import ObjectStore
+from mmgen.ops.roots import store_of
+
+SHELF = "shelf"
 
 
 class Shelf(Protocol):
@@ -76,6 +80,43 @@ class FolderShelf:
         return sorted(f"{prefix}/{path.name}" for path in found if not path.name.startswith("."))
 
 
+class StoreShelf:
+    """A shelf in an object store.
+
+    Args:
+        store: its conditional put keeps the promise.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def add(self, name: str, content: bytes) -> bool:
+        """As of `Shelf`; for the very bytes that are there it is True, since a lost answer looks like that too.
+
+        Raises:
+            StorageError: the store refuses.
+        """
+        return self._store.put_bytes(content, f"{SHELF}/{name}", if_absent=True) is not None
+
+    def read(self, name: str) -> bytes | None:
+        """As of `Shelf`.
+
+        Raises:
+            StorageError: the store refuses.
+        """
+        key = f"{SHELF}/{name}"
+        return self._store.get_bytes(key)[0] if self._store.exists(key) else None
+
+    def names(self, prefix: str) -> list[str]:
+        """As of `Shelf`.
+
+        Raises:
+            StorageError: the store refuses.
+        """
+        return sorted(key.removeprefix(f"{SHELF}/") for key in self._store.keys(f"{SHELF}/{prefix}/"))
+
+
 def shelf(root: Path) -> Shelf:
-    """The shelf that everybody who works below `root` shares."""
-    return FolderShelf(root / "shelf")
+    """The shelf that everybody who works below `root` shares: in the root's store, where it has one."""
+    store = store_of(root)
+    return StoreShelf(store) if store else FolderShelf(root / SHELF)

@@ -29,9 +29,9 @@ from typing import Any, Literal
 
 from mmgen import recipes
 from mmgen.errors import DataError, StorageError
-from mmgen.files import SEAL, is_sealed, make_folder, open_sealed, read_json, refusal, seal
-from mmgen.ops.keys import CODE, RULES, STAGES, Keys, changes, stage_keys
-from mmgen.ops.mirror import pull_folder, push_folder
+from mmgen.files import is_sealed, make_folder, open_sealed, refusal, seal
+from mmgen.ops.keys import CODE, RULES, Keys, stage_keys
+from mmgen.ops.mirror import drop_folder, pull_folder, push_folder
 from mmgen.ops.roots import store_of
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
@@ -154,7 +154,7 @@ def run_stage(
             print(f"mmgen: stage {name} runs again: {problem}", file=sys.stderr)
             shutil.rmtree(final)
         store = store_of(root)
-        if store is not None and pull_folder(store, _name(name, key), final):
+        if store is not None and pull_folder(store, place(name, key), final):
             return StageResult(name=name, state="cached", folder=final, seconds=time.monotonic() - started)
         out = _workplace(final) / "out"
         if flaw(out) is not None:  # else it was made before, and the store failed
@@ -164,10 +164,10 @@ def run_stage(
             out.mkdir()
             work(out)
             seal(out, **facts)
-        if store is None or push_folder(store, out, _name(name, key)):
+        if store is None or push_folder(store, out, place(name, key)):
             out.replace(final)
         else:  # another one was first: all take what it made
-            pull_folder(store, _name(name, key), final)
+            pull_folder(store, place(name, key), final)
         shutil.rmtree(_workplace(final))
     return StageResult(name=name, state="ran", folder=final, seconds=time.monotonic() - started)
 
@@ -183,7 +183,7 @@ def sealed_output(root: Path, name: str, key: str, wait: float = 60) -> Path | N
     if not is_sealed(final) and store is not None:
         with _disk(final), locked(final, wait):
             if not is_sealed(final):
-                pull_folder(store, _name(name, key), final)
+                pull_folder(store, place(name, key), final)
     return final if is_sealed(final) else None
 
 
@@ -201,36 +201,15 @@ def flaw(folder: Path) -> str | None:
     return None
 
 
-def plan(run: Run) -> dict[str, list[str]]:
-    """Why each stage of `run` would run, in order; an empty list for a stage that is done.
-
-    The reasons come from a comparison with the newest sealed output of that stage and recipe.
-    """
-    store = store_of(run.root)
-
-    def done(stage: str) -> bool:
-        there = f"{_name(stage, run.keys.stages[stage])}/{SEAL}"
-        return flaw(run.folder(stage)) is None or (store is not None and store.exists(there))
-
-    return {stage: [] if done(stage) else _reasons(run, stage) for stage in STAGES}
+def throw_away(run: Run, stage: str) -> None:
+    """Remove the output of a stage, so that it is made again, here and in the root's store."""
+    if (store := store_of(run.root)) is not None:
+        drop_folder(store, place(stage, run.keys.stages[stage]))
+    shutil.rmtree(run.folder(stage), ignore_errors=True)
 
 
-def _reasons(run: Run, stage: str) -> list[str]:
-    folder = run.folder(stage)
-    if folder.exists():
-        return [flaw(folder) or "made in the meantime"]
-    if scratch(run.unfinished(stage)).is_dir():
-        return ["started before, not finished"]
-    seals = [other / SEAL for other in folder.parent.glob("*") if not other.suffix and is_sealed(other)]
-    for path in sorted(seals, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        old = read_json(path)
-        if old.get("recipe") == run.recipe.name and "scores_of" not in old:
-            return changes(old["parts"], run.keys.parts[stage])
-    return ["never run"]
-
-
-def _name(stage: str, key: str) -> str:
-    """Of a stage's output in a store."""
+def place(stage: str, key: str) -> str:
+    """Where the output of a stage lies in a store."""
     return f"stages/{stage}/{key}"
 
 

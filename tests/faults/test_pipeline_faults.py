@@ -36,9 +36,9 @@ HOSTILE = {
 CHILD = """
 import json, sys
 from kfp import local
-from pipelines.training import training
+from pipelines.training import pipeline
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[1] + "/kfp", raise_on_error=True)
-training(**json.loads(open(sys.argv[2]).read()))
+pipeline()(**json.loads(open(sys.argv[2]).read()))
 """
 
 

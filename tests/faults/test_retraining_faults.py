@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmgen.data.shards import Sample
+from pipelines.images import UNPUSHED
 from tests.kfp_api import StandIn
 from tests.retraining import Team
 from tests.s3_remote import KEYS, s3_remote
@@ -87,11 +88,16 @@ def test_a_job_on_a_cluster_follows_the_run_and_bad_data_start_no_pod(tiny_emoji
         team = Team(tmp_path, tiny_emoji)
         api.executes = tmp_path / "pods"
         api.code = team.clone
-        good = team.job("--no-promote", KFP_ENDPOINT=api.endpoint, MMGEN_CLUSTER_DATA=str(team.clone / "data"))
+        cluster = {
+            "KFP_ENDPOINT": api.endpoint,
+            "MMGEN_CLUSTER_DATA": str(team.clone / "data"),
+            "MMGEN_IMAGES": f"cpu={UNPUSHED.cpu} gpu={UNPUSHED.gpu}",
+        }
+        good = team.job("--no-promote", **cluster)
         runs = api.started()
 
         team.change(poisoned, "cut two pictures")
-        bad = team.job("--no-promote", KFP_ENDPOINT=api.endpoint, MMGEN_CLUSTER_DATA=str(team.clone / "data"))
+        bad = team.job("--no-promote", **cluster)
 
     assert (good.returncode, good.facts["state"]) == (0, "trained"), good.stderr
     assert good.facts["awaits_approval"]

@@ -24,6 +24,7 @@ from pipelines import submit as submitting
 from pipelines.cluster import Cluster, connect
 from pipelines.cluster_auth import ClusterError, credentials
 from pipelines.compile import compiled
+from pipelines.images import UNPUSHED
 from pipelines.submit import Request, claims, submit
 from tests.kfp_api import StandIn
 from tests.retraining import cpu_seconds
@@ -61,7 +62,7 @@ def test_a_run_is_named_by_its_run_key_and_given_the_pipelines_parameters(api: S
         "data": "/mnt/data",
         "promote": False,
     }
-    assert api.specs[run["pipeline_version_reference"]["pipeline_version_id"]] == yaml.safe_load(compiled())
+    assert api.specs[run["pipeline_version_reference"]["pipeline_version_id"]] == next(yaml.safe_load_all(compiled()))
 
 
 def test_a_live_run_is_found_and_nothing_is_sent(api: StandIn, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_two_submitters_at_once_start_one_run(api: StandIn, tmp_path: Path, tiny
     """Two processes: both have looked and found nothing before either is answered."""
     api.meet = [threading.Barrier(2)] * 2
     kind = place(tmp_path / "runs")
-    kind["env"] |= {"KFP_ENDPOINT": api.endpoint}
+    kind["env"] |= {"KFP_ENDPOINT": api.endpoint, "MMGEN_IMAGES": f"cpu={UNPUSHED.cpu} gpu={UNPUSHED.gpu}"}
     line = command("submit", "emoji", "--if-new", "--json", root=tmp_path / "runs", data=tiny_emoji.parent)
 
     both = [subprocess.Popen(line, **kind, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -335,7 +336,7 @@ def test_a_schedule_runs_one_at_a_time_and_replaces_the_one_before(api: StandIn,
 
 def verb(api: StandIn, root: Path, *arguments: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
     kind = place(root)
-    kind["env"] |= {"KFP_ENDPOINT": api.endpoint}
+    kind["env"] |= {"KFP_ENDPOINT": api.endpoint, "MMGEN_IMAGES": f"cpu={UNPUSHED.cpu} gpu={UNPUSHED.gpu}"}
     extra = {"root": root, "data": data} if data else {}
     return subprocess.run(command(*arguments, **extra), **kind, check=False, capture_output=True, text=True)
 

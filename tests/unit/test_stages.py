@@ -18,8 +18,9 @@ import pytest
 
 from mmgen.errors import ConfigError, DataError, StorageError
 from mmgen.files import SEAL, open_sealed, seal
+from mmgen.ops.planning import plan
 from mmgen.ops.scores import scores_of
-from mmgen.ops.stages import StageResult, flaw, open_run, plan, run_stage, scratch
+from mmgen.ops.stages import StageResult, flaw, open_run, run_stage, scratch
 from mmgen.progress import Progress
 from tests.unit.runs import small_run
 
