@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,17 +20,20 @@ import pytest
 from mmgen.data.dataset import data_version
 from mmgen.errors import ConfigError, DataError, StorageError
 from mmgen.files import SEAL, is_sealed, open_sealed, read_json, seal, write_bytes, write_json
-from mmgen.ops import checkpoint_mirror, stages
+from mmgen.ops import checkpoint_mirror, promotions, stages
 from mmgen.ops.checkpoint_mirror import forget, mirrored
 from mmgen.ops.data_store import data_folder, push_data
 from mmgen.ops.mirror import pull_folder, sealed_below
 from mmgen.ops.object_attempts import Limits
 from mmgen.ops.objects import ObjectStore
+from mmgen.ops.promotions import Move
 from mmgen.ops.roots import REMOTE, open_root, store_of
-from mmgen.ops.stages import StageResult, run_stage, scratch, sealed_output
+from mmgen.ops.shelf import shelf
+from mmgen.ops.stages import StageResult, run_stage, scratch, sealed_output, throw_away
 from pipelines.machine import examine
 from tests import s3 as laboratory
 from tests.s3 import BUCKET, Proxy, Server
+from tests.unit.runs import small_run
 
 s3_server, s3 = laboratory.s3_server, laboratory.s3
 
@@ -353,3 +358,32 @@ def test_doctor_says_whether_the_stores_answer_and_which_dvc_remote_is_not_verif
     s3.set("denied")
     assert "access is denied" in lines("store")[0][0]
     assert "credentials" in lines("store")[0][1]
+
+
+def test_of_many_machines_that_promote_at_once_one_wins_and_all_read_the_same_log(pods: list[Path]) -> None:
+    facts = {"model": "mmgen-emoji", "action": "promote", "reason": "", "run_key": "", "model_sha256": ""}
+    grounds = [shelf(pod) for pod in pods]
+
+    def attempt(number: int) -> Move | None:
+        return promotions.append(grounds[number % 2], [], version=str(number), before="", **facts)
+
+    with ThreadPoolExecutor(16) as pool:
+        won = [move for move in pool.map(attempt, range(50)) if move]
+
+    assert len(won) == 1
+    assert [promotions.moves(ground, "mmgen-emoji") for ground in grounds] == [won, won]
+    second = promotions.append(grounds[1], won, version="99", before=won[0].version, **facts)
+    assert promotions.moves(grounds[0], "mmgen-emoji") == [*won, second]
+
+
+def test_a_stage_that_was_thrown_away_is_gone_from_the_store_too(pods: list[Path]) -> None:
+    make(pods[0])
+    run = small_run(pods[0])
+    run = dataclasses.replace(run, keys=dataclasses.replace(run.keys, stages={**run.keys.stages, "train": KEY}))
+    assert sealed_output(pods[1], "train", KEY) is not None
+    shutil.rmtree(pods[1] / "stages")
+
+    throw_away(run, "train")
+
+    assert not run.folder("train").exists()
+    assert sealed_output(pods[1], "train", KEY) is None
