@@ -19,6 +19,25 @@ GPU_LABEL = "nvidia.com/gpu.present"
 BACKOFF_SECONDS, BACKOFF_FACTOR, BACKOFF_LONGEST = 30, 2.0, 600
 HOUR = 3600
 
+CONFIG_MAP, SETTINGS = (
+    "mmgen-settings",
+    (
+        "AWS_ENDPOINT_URL_S3",
+        "MLFLOW_TRACKING_URI",
+        "MMGEN_PRICE_CPU_HOUR",
+        "MMGEN_PRICE_GPU_HOUR",
+    ),
+)
+"""The ConfigMap of k8s/base, and what tasks take from it where it has it."""
+SECRET, KEYS = (
+    "object-store",
+    {
+        "access-key-id": "AWS_ACCESS_KEY_ID",
+        "secret-access-key": "AWS_SECRET_ACCESS_KEY",
+    },
+)
+"""The Secret with the object store's keys; where a role of the service account stands for them, there is none."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
@@ -108,6 +127,9 @@ def apply(task: Any, resources: Resources) -> None:
         task.set_accelerator_type(ACCELERATOR).set_accelerator_limit(resources.gpus)
         kubernetes.add_node_selector(task, GPU_LABEL, "true")
         kubernetes.add_toleration(task, key=ACCELERATOR, operator="Exists", effect="NoSchedule")
+    task.set_env_variable("MMGEN_CACHE", "/tmp/cache")  # noqa: S108
+    kubernetes.use_config_map_as_env(task, CONFIG_MAP, {name: name for name in SETTINGS}, optional=True)
+    kubernetes.use_secret_as_env(task, SECRET, KEYS, optional=True)
     if resources.nodes > 1:
         task.set_env_variable("MMGEN_TRAIN_NODES", str(resources.nodes))
         task.set_env_variable("MMGEN_TRAIN_NODE_GPUS", str(resources.node_gpus))

@@ -96,7 +96,22 @@ def test_each_task_runs_in_the_image_of_its_role_and_is_told_both_digests(spec: 
     assert {container["image"] for container in found.values()} == {BY_DIGEST.cpu, BY_DIGEST.gpu}
     for container in found.values():
         told = {entry["name"]: entry["value"] for entry in container["env"]}
-        assert told == {"MMGEN_IMAGE_DIGEST": f"cpu=sha256:{'a' * 64} gpu=sha256:{'b' * 64}"}
+        assert told == {
+            "MMGEN_CACHE": "/tmp/cache",
+            "MMGEN_IMAGE_DIGEST": f"cpu=sha256:{'a' * 64} gpu=sha256:{'b' * 64}",
+        }
+
+
+def test_where_things_are_and_their_keys_are_named_never_written_down() -> None:
+    """Each task takes the tracker's and the store's address from a ConfigMap, keys from a Secret, where they have them."""
+    for profile in NAMES:
+        _, platform = yaml.safe_load_all(compiling.compiled(profile=profile))
+        for executor in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+            (settings,), (keys,) = executor["configMapAsEnv"], executor["secretAsEnv"]
+            assert (settings["configMapName"], settings["optional"]) == ("mmgen-settings", True)
+            assert "MLFLOW_TRACKING_URI" in {pair["envVar"] for pair in settings["keyToEnv"]}
+            assert (keys["secretName"], keys["optional"]) == ("object-store", True)
+            assert {pair["envVar"] for pair in keys["keyToEnv"]} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
 @pytest.mark.parametrize("name", ["cpu:latest", "cpu", "cpu@sha256:abc", f"@sha256:{'a' * 64}", "", "a b", "a;b@c"])
