@@ -103,7 +103,7 @@ def test_each_task_runs_in_the_image_of_its_role_and_is_told_both_digests(spec: 
 
 
 def test_where_things_are_and_their_keys_are_named_never_written_down() -> None:
-    """Each task takes the tracker's and the store's address from a ConfigMap, keys from a Secret, where they have them."""
+    """Each task takes addresses from a ConfigMap and keys from a Secret, where the cluster has them."""
     for profile in NAMES:
         _, platform = yaml.safe_load_all(compiling.compiled(profile=profile))
         for executor in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
