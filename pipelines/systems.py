@@ -52,8 +52,7 @@ REFERENCES = {
 _ABOUT_ABLATIONS = (
     "*Made by `mmgen ablate`.* Both arms learn for the same steps on the same data and are asked the same prompts. The",
     "interval is over seeds and prompts alike; of few seeds it is rather too narrow. Where it leaves out zero the",
-    "difference is bold. CPU-seconds are of one training, without and with; those of the model that a transfer starts",
-    "from are not counted. For `nll`, `cer` and `wer` less is better.",
+    "difference is bold. The training that a transfer starts from comes on top. For `nll` and `cer` less is better.",
 )
 
 

@@ -37,9 +37,17 @@ def fast() -> Iterator[Path]:
         yield Path(folder)
 
 
-def trainer(scenario: str, folder: Path, number: int, seconds: float = 120) -> str:
+def trainer(scenario: str, folder: Path, number: int, seconds: float = 120, **environment: str) -> str:
     command = [sys.executable, "-m", "tests.faults.trainer", scenario, str(folder), str(number)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY, timeout=seconds)
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=seconds,
+        env={**os.environ, **environment},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -60,6 +68,14 @@ def test_a_run_that_is_killed_or_meets_a_full_disk_at_any_write_ends_in_the_same
 
 def test_kills_at_random_moments_end_in_the_same_bytes_and_no_row_twice(fast: Path) -> None:
     assert "kills" in trainer("random", fast, 5)
+
+
+@pytest.mark.minutes
+def test_two_hundred_kills_end_in_the_same_bytes(fast: Path, tiny_emoji: Path) -> None:
+    """A day's worth, over one training of the default recipe."""
+    said = trainer("recipe", fast, 200, seconds=1500, TINY_EMOJI=str(tiny_emoji))
+
+    assert "kills 200" in said
 
 
 def three(folder: Path) -> None:

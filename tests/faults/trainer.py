@@ -207,7 +207,7 @@ def train_emoji(folder: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     for each in (out, folder / "work"):
         each.mkdir(parents=True, exist_ok=True)
-    recipe = get("emoji", [*small, "training.steps=400", "training.sample_every=100"])
+    recipe = get("emoji", [*small, "training.steps=6000", "training.sample_every=2000"])
     train(Path(os.environ["TINY_EMOJI"]), recipe, out, folder / "work", Progress())
     for name in ("metrics.jsonl", "samples", "weights.safetensors"):
         with contextlib.suppress(FileNotFoundError):
@@ -231,7 +231,7 @@ if __name__ == "__main__":
     if scenario == "random":
         random_kills(lambda folder: train_small(folder, 60), root, number, 0.15)
     elif scenario == "recipe":
-        random_kills(train_emoji, root, number, 4.0)
+        random_kills(train_emoji, root, number, 1.2)
     elif scenario == "slow":
         train_small(root, 1200, Spoken())
     else:
