@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgen.errors import StorageError
 from mmgen.files import SEAL, is_sealed, read_json
+from mmgen.ops import outbox
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
 from mmgen.ops.shipping import STAGE_KEYS
 from mmgen.ops.stages import locked
@@ -51,7 +52,8 @@ def garbage(root: Path, *, days: float) -> list[Garbage]:
     """
     with connected(tracking_uri(root)) as client:
         run_keys, stage_keys, models = _needed(client)
-    needed = _closure(root, run_keys, stage_keys)
+    waiting = {key for path in outbox.waiting(root) for key in json.loads(outbox.Entry(path).facts["stage_keys"])}
+    needed = _closure(root, run_keys, stage_keys | waiting)
     oldest = time.time() - days * 86400
     found = [
         Garbage(path=path, bytes=_size(path), what=what)

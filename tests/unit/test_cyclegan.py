@@ -77,7 +77,7 @@ def test_ways_move_the_painters_and_critics_move_themselves(model: CycleGAN, few
 
     def moved(*names: str) -> list[torch.nn.Module]:
         with SideBySide(learned, 1) as gradients:
-            gradients.take({name: losses[name] for name in names}, 0, 0)
+            gradients.take([{name: losses[name] for name in names}], 0, 0)
         parts = (model.painters, model.source_critic, model.target_critic)
         return [part for part in parts if any(value.grad is not None for value in part.parameters())]
 

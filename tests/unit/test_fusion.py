@@ -184,7 +184,7 @@ def test_the_task_scores_each_direction(trained: Fusion, spoken_digits: Path, tm
     assert np.mean(found.scores["cross.all"]) == pytest.approx(
         np.mean([np.mean(found.scores[f"cross.{a}_to_{b}"]) for a in NAMES for b in NAMES if a != b])
     )
-    assert [section.name for section in found.sections] == ["joint", "from_text", "from_image", "from_sound"]
+    assert [section.name for section in found.sections][:4] == ["joint", "from_text", "from_image", "from_sound"]
 
 
 def test_an_unknown_join_is_refused() -> None:

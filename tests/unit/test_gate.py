@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mmgen.errors import ConfigError, StorageError
-from mmgen.files import read_json
-from mmgen.ops.gate import Champion, decide
+from mmgen.files import read_json, seal, write_json
+from mmgen.ops.gate import UNSCORED, Champion, decide
 from mmgen.ops.gate_rules import read_rules
 from mmgen.ops.keys import RULES
 from tests.unit.verdicts import RULE_TEXT, reseal, scored, verdict
@@ -245,12 +245,11 @@ def test_the_rules_of_this_repository_are_well_formed() -> None:
 
 
 def test_a_champion_that_cannot_be_scored_on_these_prompts_stays(tmp_path: Path, rules: Path) -> None:
-    challenger = scored(tmp_path / "new", 0.99)
+    challenger, unscored = scored(tmp_path / "new", 0.99), tmp_path / "old"
+    write_json(unscored / UNSCORED, {"reason": "unknown language 'de'"})
+    seal(unscored)
 
-    def refuse(number: int) -> Path:
-        raise ConfigError("unknown language 'de'")
-
-    decide(lambda _: challenger, Champion(version="3", scored=refuse), read_rules(rules, "emoji"), tmp_path)
+    decide(lambda _: challenger, Champion(version="3", scored=lambda _: unscored), read_rules(rules, "emoji"), tmp_path)
 
     found = read_json(tmp_path / "verdict.json")
     assert found["decision"] == "keep"

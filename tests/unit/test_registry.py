@@ -56,9 +56,10 @@ def test_a_promoted_model_is_champion_with_its_lineage(root: Path, tmp_path: Pat
         "mmgen.recipe": "emoji",
         "mmgen.data_name": "emoji",
         "mmgen.task": "captioned",
-        "mmgen.family": "anyto",
+        "mmgen.family": "small",
         "mmgen.settled": "true",
         "mmgen.train_key": run.keys.stages["train"],
+        "mmgen.validate_key": run.keys.stages["validate"],
         "mmgen.verdict": "promote",
     }
     assert read_json(tmp_path / "out" / "model.json") == {

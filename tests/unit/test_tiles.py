@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmgen.evaluation.evaluate import _keep
+from mmgen.evaluation.evaluate import keep
 from mmgen.evaluation.task import Section
 from mmgen.evaluation.tiles import section
 from mmgen.examples import Example
@@ -23,7 +23,7 @@ TONE = np.sin(np.arange(8000) / 16_000 * 2 * np.pi * 440).astype(np.float32) * 0
 
 def shown(tmp_path: Path, **media: Any) -> str:
     made = Section("s", "Title <b>", "about", [Example("<script>", media, [("wrong & <i>", False)])])
-    return section(_keep(made, tmp_path), tmp_path)
+    return section(keep(made, tmp_path), tmp_path)
 
 
 def test_titles_and_remarks_are_text_and_not_html(tmp_path: Path) -> None:
