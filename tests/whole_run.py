@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from mmgen.ops.stages import locked
+
 ROOT = Path(__file__).resolve().parents[1]
 
 SMALL = (
@@ -106,8 +108,21 @@ def _interruptible() -> None:
 
 @functools.cache
 def whole_run(base: Path, dataset: Path) -> WholeRun:
-    """Run the pipeline on a copy of `dataset` once a session; `base` is the session's folder."""
-    folder = base / "whole run of python3"  # KFP replaces this word where it can
+    """Run the pipeline on a copy of `dataset` once a session; `base` is the folder of this process in it.
+
+    Processes of pytest-xdist share the run: the first makes it, the others wait.
+    """
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "whole run of python3"  # KFP replaces this word where it can
+    told = folder / "told.json"
+    with locked(folder, wait=1200):
+        if not told.is_file():
+            _run_whole(folder, dataset, told)
+    return WholeRun(folder / "runs", folder / "data", **json.loads(told.read_text()))
+
+
+def _run_whole(folder: Path, dataset: Path, told: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(dataset, folder / "data" / "emoji")
     root = folder / "runs"
     line = command("run", "emoji", "--json", root=root, data=folder / "data", small=True)
@@ -115,4 +130,4 @@ def whole_run(base: Path, dataset: Path) -> WholeRun:
     where["env"] |= CANARIES
     done = subprocess.run(line, **where, check=False, capture_output=True, text=True)
     summary = json.loads(done.stdout) if done.stdout else {}
-    return WholeRun(root, folder / "data", done.returncode, done.stderr, summary)
+    told.write_text(json.dumps({"returncode": done.returncode, "stderr": done.stderr, "summary": summary}))

@@ -51,7 +51,7 @@ def check(run: Run) -> None:
         write_json(_file(run), {"problem": problem})
         if bounds:
             raise DataError(
-                f"{problem}; run `mmgen validate` on that data again, or take the bounds out of gates.yaml"
+                f"{problem}; run `mmgen data validate` on that data again, or take the bounds out of gates.yaml"
             ) from error
         return
     now = _profile(run.folder("validate"))

@@ -88,7 +88,8 @@ def stage_run(run: Run, stage: str, out: Path, *, kfp_run_id: str = "") -> Itera
         raise
     finally:
         with _following():
-            entry.add_scores({f"cost.{what}": value for what, value in cost(run).figures().items()})
+            if spent := cost(run).figures():
+                entry.add_scores({f"cost.{what}": value for what, value in spent.items()})
             _close(entry, follower, out, status)
             if not follower.end():
                 problem = follower.problem or f"MLflow at {redacted(tracking_uri(run.root))} has not answered yet"
