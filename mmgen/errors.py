@@ -79,6 +79,6 @@ def unknown(thing: str, value: str, choices: Iterable[str]) -> str:
     "unknown recipe 'emojy'; did you mean 'emoji'? choose from: digits, emoji"
     """
     names = sorted(choices)
-    near = difflib.get_close_matches(value, names, n=1)
+    near = difflib.get_close_matches(str(value), names, n=1)  # of JSON, it may be a number
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {thing} {value!r}; {hint}choose from: {', '.join(names)}"

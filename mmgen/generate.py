@@ -7,6 +7,7 @@ captions = generator.generate(image=pictures[0], to="text")                  # l
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +91,22 @@ class Generator:
         for name in asked:
             if name not in self.model.options():
                 raise ConfigError(unknown("option", name, self.model.options()))
+            self._check(name, asked[name])
         copies = {name: [value] * n for name, value in given.items()}
         return self.model.generate(copies, to, n, seed=seed, options=asked)
+
+    def _check(self, name: str, value: Any) -> None:
+        """Raise when `value` is not of the kind that the option's field in the config is."""
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"option {name!r} is {value}; want a finite number")
+        field = self.model.options()[name]
+        usual = getattr(self.model.config, field) if field else None
+        kinds: dict[type, tuple[Any, str]] = {
+            int: (int, "a whole number above 0"), float: (int | float, "a number"), str: (str, "a word"),
+        }  # fmt: skip
+        kind, wanted = kinds.get(type(usual), (int | float | str, "a number or a word"))
+        if isinstance(value, bool) or not isinstance(value, kind) or (kind is int and value < 1):
+            raise ConfigError(f"option {name!r} is {str(value)[:40]!r}; want {wanted}, such as {usual}")
 
     def unknown_words(self, caption: str) -> dict[str, str]:
         """Words that training never saw, each with the nearest known one; such words say nothing to the model."""

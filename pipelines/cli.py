@@ -22,6 +22,7 @@ from pipelines.cli_import import add, diff, import_
 from pipelines.cli_inspect import inspect
 from pipelines.cli_models import compare, gc, history, lineage, promote, rollback
 from pipelines.cli_retrain import retrain
+from pipelines.cli_serve import serve
 from pipelines.cli_systems import ablate, recipes, systems
 from pipelines.cli_track import track
 from pipelines.options import (
@@ -254,6 +255,7 @@ VERBS: tuple[click.Command, ...] = (
     ablate,
     data,
     generate,
+    serve,
     inspect,
     compare,
     promote,

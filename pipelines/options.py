@@ -292,18 +292,27 @@ def model_folder(model: str, recipe: str | None, root: Path) -> Path:
     Raises:
         ConfigError: there is no champion yet.
     """
+    return named_model(model, recipe, root)[1]
+
+
+def named_model(model: str, recipe: str | None, root: Path) -> tuple[str, Path]:
+    """Name with version, or path, of the model that was asked for, and its folder.
+
+    Raises:
+        ConfigError: there is no champion yet.
+    """
     from mmgen.ops import registry
 
     if Path(model).is_dir():
         inner = Path(model) / "model"  # the output of `mmgen train` has the model inside
-        return inner if inner.is_dir() else Path(model)
+        return model, inner if inner.is_dir() else Path(model)
     name = model_name(recipe)
     if model != "champion":
-        return registry.fetch(root, name, model)
+        return f"{name}/{model}", registry.fetch(root, name, model)
     found = registry.champion(root, name)
     if found is None:
         raise ConfigError(f"{name} has no champion yet; run: mmgen run, or name a version with --model")
-    return found[1]
+    return f"{name}/{found[0].version}", found[1]
 
 
 def things_option(command: Command) -> Command:

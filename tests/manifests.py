@@ -29,8 +29,10 @@ SECRETS = {
 }
 """Secrets that docs/cluster.md tells how to make, and their keys."""
 
-LABELS_OF_OTHERS = {"workflows.argoproj.io/workflow", "mmgen/role", "mmgen/reaches"}
-"""Labels that pods get from Kubeflow or from the compiled pipeline, not from a manifest here."""
+LABELS_OF_OTHERS = {
+    "workflows.argoproj.io/workflow", "serving.kserve.io/inferenceservice", "mmgen/role", "mmgen/reaches",
+}  # fmt: skip
+"""Labels that pods get from Kubeflow, from KServe or from the compiled pipeline, not from a manifest here."""
 
 Object = dict[str, Any]
 
@@ -58,7 +60,8 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
             if "spec" in found and thing["kind"] != "TrainingRuntime":
                 yield name_of(thing), found
         if thing["kind"] == "InferenceService":
-            yield name_of(thing), {"metadata": {"labels": {}}, "spec": spec["predictor"]}
+            pod = spec["predictor"]
+            yield name_of(thing), {"metadata": {"labels": pod.get("labels", {})}, "spec": pod}
         for job in spec.get("template", {}).get("spec", {}).get("replicatedJobs", []):
             yield name_of(thing), job["template"]["spec"]["template"]
 

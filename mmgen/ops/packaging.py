@@ -41,15 +41,27 @@ def log_model(client: MlflowClient, name: str, model: Path, tags: dict[str, str]
             model_id=logged.model_id,
             metadata={"run_key": tags["mmgen.run_key"], "sha256": tags["mmgen.model_sha256"]},
         )
-        # A seal of its own: whoever loads the model from the registry has every byte verified.
-        sealed = Path(scratch) / "sealed" / "model"
-        shutil.copytree(model, sealed)
-        seal(sealed, **tags)
-        _save(folder, sealed, content)
+        write_pyfunc(folder, model, tags, content)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(tracked.run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return logged
+
+
+def write_pyfunc(folder: Path, model: Path, facts: dict[str, str], content: object = None) -> None:
+    """Write the model folder `model` as a pyfunc: code, weights, signature, example, requirements.
+
+    Args:
+        folder: to make.
+        model: copied, with a seal of its own: whoever loads the pyfunc has every byte verified.
+        facts: for that seal.
+        content: MLflow's `Model` with what is known of this one.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        sealed = Path(scratch) / "model"
+        shutil.copytree(model, sealed)
+        seal(sealed, **facts)
+        _save(folder, sealed, content)
 
 
 def _save(folder: Path, model: Path, content: object) -> None:
@@ -61,12 +73,14 @@ def _save(folder: Path, model: Path, content: object) -> None:
         import mlflow.pyfunc
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, DataType, Schema
+        from mlflow.types.schema import AnyType
 
-        def column(kind: DataType, name: str) -> ColSpec:
+        def column(kind: DataType | AnyType, name: str) -> ColSpec:
             return ColSpec(kind, name, required=False)
 
         things = [column(DataType.string, name) for name in NAMES]
-        asked = [*things, column(DataType.string, "to"), column(DataType.long, "seed")]
+        asked = [*things, column(DataType.string, "to"), column(DataType.long, "seed"), column(DataType.long, "n")]
+        asked.append(column(AnyType(), "options"))
         signature = ModelSignature(Schema(asked), Schema([*things, column(DataType.string, "all")]))
         packages = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")
         mlflow.pyfunc.save_model(

@@ -37,7 +37,11 @@ def version(name):
         raise importlib.metadata.PackageNotFoundError(name)
     return real(name)
 importlib.metadata.version = version
-sys.modules["torch"] = None  # importing it fails from now on
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
 from mmgen.ops import jobs
 root, data, settings = sys.argv[1:]
 states = {}
