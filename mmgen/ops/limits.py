@@ -92,6 +92,19 @@ CALL: ContextVar[Call] = ContextVar("call")
 """The call that a thread works on."""
 
 
+class _Arriving:
+    """What a client sends, and whether all of it is there."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.ended = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.ended = not message.get("more_body", False)
+        return message
+
+
 class Border:
     """An ASGI application that lets through to `app` what is within `limits`.
 
@@ -112,16 +125,17 @@ class Border:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request."""
+        arriving = _Arriving(receive)
         if scope["path"] == "/ping" and not self.ready.is_set():
-            await _refuse(RefusedError(503, "the model has not answered yet; ask again"), receive, send)
+            await _refuse(RefusedError(503, "the model has not answered yet; ask again"), arriving, send)
         elif scope["method"] in ("GET", "HEAD"):
             await self.app(scope, receive, send)
         else:
             with contextlib.suppress(_GoneError):
                 try:
-                    status, body = await self._served(scope, receive)
+                    status, body = await self._served(scope, arriving)
                 except RefusedError as refused:
-                    await _refuse(refused, receive, send)
+                    await _refuse(refused, arriving, send)
                 else:
                     await _answer(status, body, send)
 
@@ -289,22 +303,26 @@ def _forgotten(work: asyncio.Task[Any]) -> None:
         work.exception()
 
 
-async def _answer(status: int, body: bytes, send: Send, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+async def _answer(
+    status: int, body: bytes, send: Send, headers: tuple[tuple[bytes, bytes], ...] = (), last: bool = True
+) -> None:
     own = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
-    await send({"type": "http.response.body", "body": body, "more_body": bool(headers)})
+    await send({"type": "http.response.body", "body": body, "more_body": not last})
 
 
 LINGER_SECONDS = 2.0
 """How long a refused client may go on sending before the connection is closed: else it would miss its answer."""
 
 
-async def _refuse(refused: RefusedError, receive: Receive, send: Send) -> None:
+async def _refuse(refused: RefusedError, arriving: _Arriving, send: Send) -> None:
+    ended = arriving.ended
     again = ((b"retry-after", b"1"),) if refused.status in (429, 503) else ()
-    body = json.dumps({"error": str(refused)}).encode()
-    await _answer(refused.status, body, send, ((b"connection", b"close"), *again))
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_SECONDS):
-            while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-                pass
-    await send({"type": "http.response.body", "body": b""})
+    close = () if ended else ((b"connection", b"close"),)
+    await _answer(refused.status, json.dumps({"error": str(refused)}).encode(), send, (*again, *close), last=ended)
+    if not ended:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while not arriving.ended:
+                    await arriving()
+        await send({"type": "http.response.body", "body": b""})

@@ -251,6 +251,7 @@ def serve(model: Path, name: str, *, host: str, port: int, limits: Limits | None
         for stop in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stop, lambda *_: None)
         threading.Thread(target=warm_up, daemon=True).start()
+        listening.listen()  # so that whoever reads the next line can connect
         print(f"{name}: http://{host}:{listening.getsockname()[1]}", flush=True)
         server.run(sockets=[listening])
     if failed:

@@ -143,7 +143,7 @@ def test_39_a_content_length_that_promises_more_than_comes_ends_in_time(server: 
     status, answer, seconds = raw(server, head("Content-Length: 1000"), b'{"given":')
 
     assert (status, answer) == (408, {"error": "9 bytes of a body in 2 s; send all of it in that time"})
-    assert seconds < 30
+    assert seconds < 15
 
 
 def test_39_a_content_length_that_promises_less_than_comes_is_an_error_of_the_client(server: Server) -> None:
