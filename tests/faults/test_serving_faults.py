@@ -276,8 +276,10 @@ def test_39_who_goes_while_waiting_leaves_the_queue(server: Server) -> None:
 
 
 def test_39_work_that_takes_too_long_is_answered_and_ended(server: Server) -> None:
+    began = time.monotonic()
     with working(server) as connection:
         assert answered(connection) == (503, {"error": "no answer within 12 s; ask for less, or later"})
+    assert time.monotonic() - began < 2 * REQUEST
 
 
 def test_39_a_model_that_is_swapped_while_it_is_served_has_no_effect(served: tuple[Server, Path]) -> None:
