@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -96,3 +97,29 @@ def started(log: Path, *command: str) -> Iterator[Server]:
             yield server
         finally:
             process.kill()
+
+
+def head(length: str, path: str = "/v1/generate") -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{length}\r\n\r\n".encode()
+
+
+def raw(server: Server, *pieces: bytes, pause: float = 0.0) -> tuple[int, Any, float]:
+    """Status, JSON and seconds of the answer to bytes that no decent client would send."""
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with contextlib.suppress(ConnectionError):  # refused before all was sent
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(pause)
+        status, body = answered(connection)
+    return status, body, time.monotonic() - began
+
+
+def answered(connection: socket.socket) -> tuple[int, Any]:
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    headers, _, body = received.partition(b"\r\n\r\n")
+    assert b"\n" not in body, body
+    assert body.count(b"error") == 1 or headers.split()[1] == b"200", received
+    return int(headers.split()[1]), json.loads(body)

@@ -12,8 +12,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import math
-import re
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -22,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmgen.errors import ConfigError, DataError, MmgenError
+from mmgen.ops.json_shape import examine
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -145,7 +144,7 @@ class Border:
         taken = bytearray()
         try:
             await self._received(headers, receive, taken)
-            examine(headers.get(b"content-type", b""), taken, self.limits)
+            self._examined(headers, taken)
             self._room()
             return await self._worked(scope, taken, receive)
         finally:
@@ -181,6 +180,15 @@ class Border:
             raise RefusedError(
                 408, f"{len(taken)} bytes of a body in {seconds:g} s; send all of it in that time"
             ) from None
+
+    def _examined(self, headers: dict[bytes, bytes], taken: bytearray) -> None:
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise RefusedError(415, f"content type {kind.decode('latin-1')[:80]!r}; send application/json")
+        try:
+            examine(taken, self.limits.depth, self.limits.values)
+        except DataError as error:
+            raise RefusedError(422, str(error)) from None
 
     async def _worked(self, scope: Message, body: bytearray, receive: Receive) -> tuple[int, bytes]:
         """Wait for a turn and for the answer, as long as the client does and no longer than it may."""
@@ -228,42 +236,6 @@ class Border:
             if status >= 400:
                 raise RefusedError(422 if status == 400 else status, _line(answer))
             return status, answer
-
-
-_SHAPE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL)
-"""A string as one piece, or a sign that makes the shape; a quote by itself is a string that does not end."""
-
-
-def examine(content_type: bytes, body: bytearray, limits: Limits) -> None:
-    """Look at JSON of others: its shape before it is parsed, then whether it can be.
-
-    Raises:
-        RefusedError: it is no JSON, too deep, has too many values, or holds a number that is none.
-    """
-    kind = content_type.partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise RefusedError(415, f"content type {kind.decode('latin-1')[:80]!r}; send application/json")
-    depth = values = 0
-    for found in _SHAPE.finditer(body):
-        sign = found[0]
-        values += sign in (b"[", b"{", b",")
-        depth += (sign in (b"[", b"{")) - (sign in (b"]", b"}"))
-        if depth > limits.depth:
-            raise RefusedError(
-                422, f"JSON of more than {limits.depth} lists and objects in each other; send a flatter one"
-            )
-        if values > limits.values:
-            raise RefusedError(422, f"JSON of more than {limits.values} values; send fewer rows")
-    try:
-        json.loads(body, parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(422, f"the body is no JSON ({str(error)[:120]}); send an object such as {{}}") from None
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text[:20]} is no number")
-    return number
 
 
 def _told(error: Exception) -> RefusedError:
