@@ -6,6 +6,7 @@
       StorageError     a disk or store refused, or a sealed folder was altered         exit 40
       TrackingError    the MLflow server or registry refused                           exit 40
         OutrunError    somebody else changed the champion meanwhile                    exit 40
+      WorkersError     a process of a training in several is gone; run again           exit 40
       TrainingError    the numbers went wrong; the last good checkpoint is kept        exit 10
       OutOfMemoryError memory ran out; the next attempt takes smaller batches          exit 50
       BudgetError      attempts, seconds or GPU seconds of the run are spent           exit 70
@@ -52,6 +53,12 @@ class TrackingError(MmgenError):
 
 class OutrunError(TrackingError):
     """The champion is no longer the one that a decision was about."""
+
+
+class WorkersError(MmgenError):
+    """A process of a training in several processes, or the job of one on several nodes, has ended early."""
+
+    exit_code = 40
 
 
 class TrainingError(MmgenError):

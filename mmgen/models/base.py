@@ -25,6 +25,28 @@ Loss = Callable[[torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
+class Share:
+    """Every `of`-th row of a batch from row `first` on: what one of several processes takes of a step."""
+
+    first: int = 0
+    of: int = 1
+
+    def rows(self, x: Tensor, repeats: int = 1) -> Tensor:
+        """Its rows of `x`, which holds the rows of the batch `repeats` times, one whole batch after another.
+
+        Raises:
+            ConfigError: there are fewer rows than shares.
+        """
+        rows = len(x) // repeats
+        if rows < self.of:
+            raise ConfigError(f"a batch of {rows} cannot be taken in {self.of} parts")
+        return x.reshape(repeats, rows, *x.shape[1:])[:, self.first :: self.of].flatten(0, 1)
+
+
+WHOLE = Share()
+
+
+@dataclass(frozen=True)
 class Player:
     """A loss that trains a part of the model only, as each side of a game does."""
 
@@ -52,6 +74,10 @@ class Model(nn.Module):
 
     Config: type
     config: Any
+    exact_shares = False
+    """Whether `objectives(batch, share)` gives losses of a share that add up to those of the whole batch, whatever the
+    number of shares: then several processes learn what one would, but for rounding. Elsewhere a share is a batch of
+    its own, with draws of its own."""
 
     @classmethod
     def fit(cls, config: Any, corpus: Corpus, data: DataConfig, rng: torch.Generator) -> Self:
@@ -99,7 +125,9 @@ class Model(nn.Module):
 
     def objectives(self, batch: Any) -> dict[str, Loss]:
         """Named losses, each computed on a core of its own; their sum is minimised. One that trains only a part of
-        the model is a `Player`; one that is left out of a step trains nothing in it."""
+        the model is a `Player`; one that is left out of a step trains nothing in it.
+
+        A family with `exact_shares` takes a `Share` as well."""
         raise NotImplementedError
 
     def generate(

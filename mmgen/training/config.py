@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmgen.errors import ConfigError
+from mmgen.errors import ConfigError, unknown
+
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,6 +15,12 @@ class TrainingConfig:
 
     steps: int = 3000
     """Optimiser steps. Fixed, not timed: the same seed must give the same bytes on a slower machine."""
+    processes: int = 1
+    """Processes that share each batch. Part of the recipe: their gradients are added in another order than one process
+    would add them, so the weights differ in the last digits."""
+    device: str = "cpu"
+    """`cpu`, or `cuda` for one GPU a process; never found out by itself, since every task of a run must name the same
+    key, whatever machine it is on."""
     threads: int = 2
     """CPU threads; part of the recipe, since the order in which floats are summed depends on it. Each objective of a
     step takes one, whatever this says."""
@@ -43,9 +51,11 @@ class TrainingConfig:
     """Key of the training whose weights are the first ones; random ones where it is empty. `--init-from` finds it."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "threads", "sample_every"):
+        for name in ("steps", "processes", "threads", "sample_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        if self.device not in DEVICES:
+            raise ConfigError(unknown("training.device", self.device, DEVICES))
         if not 0 <= self.checkpoint_seconds <= 120:
             raise ConfigError(f"training.checkpoint_seconds must be from 0 to 120, got {self.checkpoint_seconds}")
         if not 0 < self.lr < 1:

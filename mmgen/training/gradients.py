@@ -7,6 +7,7 @@ added in the order of the objectives, so the sum does not depend on who ends fir
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from mmgen.data.order import generator
 from mmgen.models.base import Loss, Player
+from mmgen.training.microbatches import Part
 
 Losses = dict[str, Tensor]
 
@@ -41,47 +43,48 @@ class SideBySide:
         self._pool.shutdown()
         torch.set_num_threads(self._threads)
 
-    def take(self, parts: Sequence[dict[str, Loss]], seed: int, step: int) -> Losses:
+    def take(self, parts: Sequence[Part], seed: int, step: int) -> Losses:
         """Set `grad` of the learned parameters to that of the sum of the objectives; return their values.
 
         Args:
-            parts: objectives of the batch, or of each of its equal parts: those are taken one after another, and
-                their mean is what the whole batch would give, but for what is drawn at random.
+            parts: the batch, or its parts: those are taken one after another, each by its weight.
             seed: of the run.
             step: counted from 0.
 
         A `Player` reaches its own part of the model only; a parameter that nothing reaches gets no gradient.
-        Each objective draws from a generator of its own, made from seed, its name, the step and the part.
+        Each objective draws from a generator of its own, made from seed, its name, the step and the part's number.
         """
         losses: Losses = {}
         totals: list[Tensor | None] = [None] * len(self._learned)
-        for number, objectives in enumerate(parts):
-            for name, (loss, gradients) in self._side_by_side(objectives, seed, step, number).items():
+        for part in parts:
+            for name, (loss, gradients) in self._side_by_side(part, seed, step).items():
+                loss = loss * part.weight
                 losses[name] = losses[name] + loss if name in losses else loss
-                for place, part in enumerate(gradients):
-                    if part is not None:
+                for place, gradient in enumerate(gradients):
+                    if gradient is not None:
+                        weighted = gradient if part.weight == 1 else gradient * part.weight
                         total = totals[place]
-                        totals[place] = part if total is None else total.add_(part)
+                        totals[place] = weighted if total is None else total.add_(weighted)
         for parameter, total in zip(self._learned, totals, strict=True):
-            parameter.grad = total if total is None or len(parts) == 1 else total.div_(len(parts))
-        return losses if len(parts) == 1 else {name: loss / len(parts) for name, loss in losses.items()}
+            parameter.grad = total
+        return losses
 
-    def _side_by_side(
-        self, objectives: dict[str, Loss], seed: int, step: int, number: int
-    ) -> dict[str, tuple[Tensor, tuple[Tensor | None, ...]]]:
-        """Value and gradients of each objective of part `number`."""
-        device, more = self._learned[0].device, (number,) if number else ()
+    def _side_by_side(self, part: Part, seed: int, step: int) -> dict[str, tuple[Tensor, tuple[Tensor | None, ...]]]:
+        """Value and gradients of each objective of a part."""
+        device, more = self._learned[0].device, (part.number,) if part.number else ()
         torch.set_num_threads(1)
         waiting = {
             name: self._pool.submit(self._one, objective, generator(seed, name, step, *more, device=device))
-            for name, objective in objectives.items()
+            for name, objective in part.objectives.items()
         }
         found = {name: future.result() for name, future in waiting.items()}
         torch.set_num_threads(self._threads)
         return found
 
     def _one(self, objective: Loss, rng: torch.Generator) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        loss = objective(rng)
+        # Where a family makes tensors (noise, masks) it names no device: on a GPU they are to be made there.
+        with torch.device(rng.device) if rng.device.type != "cpu" else contextlib.nullcontext():
+            loss = objective(rng)
         if not isinstance(objective, Player):
             return loss.detach(), torch.autograd.grad(loss, self._learned, allow_unused=True)
         own = list(objective.learns.parameters())

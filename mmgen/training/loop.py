@@ -27,7 +27,8 @@ from mmgen.training import checkpoints
 from mmgen.training.config import TrainingConfig
 from mmgen.training.gradients import SideBySide
 from mmgen.training.health import Health
-from mmgen.training.microbatches import divided
+from mmgen.training.microbatches import moved, out_of_memory, parts_of
+from mmgen.training.workers import Workers
 
 LOG_EVERY = 20
 """Steps between rows of `metrics.jsonl`."""
@@ -45,8 +46,9 @@ def learn(
     progress: Progress,
     show: Callable[[int], None],
     parts: int = 1,
+    workers: Workers | None = None,
 ) -> float:
-    """Train `model` in place; it ends with its averaged weights.
+    """Train `model` in place; it ends with its averaged weights, on the CPU.
 
     Args:
         model: see `mmgen.models`.
@@ -57,21 +59,27 @@ def learn(
         progress: told of every step.
         show: called with the step every `sample_every` steps and at the end, with the averaged weights in place.
         parts: how many parts a batch is taken in; more need less memory.
+        workers: the processes that train it together, each of which calls this with the same model; only the first
+            one uses `folder`, `progress` and `show`. This one alone, if left out.
 
     Returns:
         Seconds spent in steps, over all attempts.
 
     Raises:
         ConfigError: the family's batches cannot be taken in parts.
+        MemoryError: memory ran out, here or in another process.
         TrainingError: a loss is not finite, which no weight is touched by, or has diverged (`Health`).
-        KeyboardInterrupt: stopped by SIGTERM or SIGINT, after a checkpoint was saved.
+        WorkersError: another process is gone.
+        KeyboardInterrupt: stopped by SIGTERM or SIGINT, here or in another process, after a checkpoint was saved.
     """
+    workers = workers or Workers()
+    model.to(workers.device)
     groups = _groups(model, config)
     learned = [parameter for group in groups for parameter in group["params"]]
     betas = (config.beta1, config.beta2)
     optimiser = torch.optim.AdamW(groups, betas=betas, weight_decay=config.weight_decay, fused=True)
     average = [parameter.detach().clone() for parameter in learned]
-    done, spent, kept = _resume(folder, learned, average, optimiser)
+    done, spent, kept = _resume(workers, folder, learned, average, optimiser)
     health = Health(kept)
     pace = checkpoints.Pace(done, config.steps, config.checkpoint_seconds)
     progress.start("train", config.steps, "steps")
@@ -79,15 +87,26 @@ def learn(
     with (
         _stop_asked() as stop,
         SideBySide(learned, config.threads) as gradients,
-        (folder / "metrics.jsonl").open("a", buffering=1) as log,
+        (folder / "metrics.jsonl" if workers.leads else Path(os.devnull)).open("a", buffering=1) as log,
     ):
         for step in range(done, config.steps):
             rate = learning_rate(config, step)
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["scale"]
-            objectives = [model.objectives(part) for part in divided(batches.at(step), parts)]
-            losses = gradients.take(objectives, seed, step)
-            game = any(isinstance(objective, Player) for objective in objectives[0].values())
+            taken = parts_of(model, moved(batches.at(step), workers.device), workers.share, parts)
+            objectives, short = taken[0].objectives, False
+            try:
+                losses = gradients.take(taken, seed, step)
+            except (MemoryError, RuntimeError) as error:
+                if workers.size == 1 or not out_of_memory(error):
+                    raise
+                # The others have to hear of it, or they would wait for this one.
+                short, losses = True, {name: torch.zeros((), device=workers.device) for name in objectives}
+                optimiser.zero_grad()
+            losses, (stopping, short) = workers.summed(learned, losses, stop.is_set(), short)
+            if short:
+                raise MemoryError("in one of the processes")
+            game = any(isinstance(objective, Player) for objective in objectives.values())
             loss = torch.stack(list(losses.values())).sum().item()
             norm = nn.utils.clip_grad_norm_(learned, config.clip, foreach=True).item()
             try:
@@ -104,19 +123,22 @@ def learn(
                 row = {"step": done, "seconds": round(spent, 3), "loss": loss, "lr": rate, "norm": norm}
                 row |= {f"loss_{name}": value.item() for name, value in losses.items()}
                 log.write(json.dumps(row, allow_nan=False) + "\n")
-            if done % config.sample_every == 0 or done == config.steps:
+            if workers.leads and (done % config.sample_every == 0 or done == config.steps):
                 with _swapped(learned, average):
+                    model.to("cpu")
                     show(done)
-            if stop.is_set() or pace.due(done):
+                    model.to(workers.device)
+            if workers.leads and (stopping or pace.due(done)):
                 began = time.monotonic()
                 log.flush()
                 facts = {"seconds": spent, "health": health.state()}
                 _save(folder, done, facts, learned, average, optimiser)
                 pace.saved(done, time.monotonic() - began)
-                if stop.is_set():
-                    raise KeyboardInterrupt(f"stopped at step {done}; run again to go on from there")
+            if stopping:
+                raise KeyboardInterrupt(f"stopped at step {done}; run again to go on from there")
     for parameter, value in zip(learned, average, strict=True):
         parameter.data.copy_(value)
+    model.to("cpu")
     progress.done()
     return spent
 
@@ -141,10 +163,14 @@ def _groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
 
 
 def _resume(
-    folder: Path, learned: list[nn.Parameter], average: list[Tensor], optimiser: torch.optim.Optimizer
+    workers: Workers,
+    folder: Path,
+    learned: list[nn.Parameter],
+    average: list[Tensor],
+    optimiser: torch.optim.Optimizer,
 ) -> tuple[int, float, dict[str, Any] | None]:
     """Load the newest checkpoint, if there is one; returns steps done, seconds spent and the state of `Health`."""
-    found = checkpoints.resume(folder)
+    found = workers.checkpoint(checkpoints.resume(folder) if workers.leads else None)
     if found is None:
         return 0, 0.0, None
     tensors, facts = found

@@ -22,6 +22,7 @@ from mmgen.progress import Progress
 from mmgen.recipes import Recipe
 from mmgen.training.loop import learn
 from mmgen.training.microbatches import out_of_memory
+from mmgen.training.workers import Workers, alone
 
 SIZES = ("batch", "image_batch", "text_batch", "clips")
 """What the families call the number of samples that a step learns from."""
@@ -36,6 +37,7 @@ def train(
     quarantined: Collection[str] = (),
     start: Path | None = None,
     parts: int = 1,
+    workers: Workers | None = None,
 ) -> None:
     """Train the recipe's model.
 
@@ -49,13 +51,22 @@ def train(
         start: folder of the model whose weights are the first ones; None for random ones.
         parts: how many parts a batch is taken in, where memory ran out before; more than one changes the weights a
             little, since the parts draw at random for themselves.
+        workers: the processes that train it together, as many as the recipe says; only the first one writes and shows.
+            This one alone, if left out.
 
     Raises:
-        ConfigError: the model at `start` does not fit the recipe's.
+        ConfigError: the model at `start` does not fit the recipe's; there are more or fewer processes than it says.
         DataError: the data set is bad or lacks a language of the recipe.
         OutOfMemoryError: what can be lowered.
         TrainingError: a loss is not finite or has diverged.
+        WorkersError: another process is gone.
     """
+    workers = workers or alone(recipe.training.device)
+    if workers.size != recipe.training.processes:
+        raise ConfigError(
+            f"training.processes is {recipe.training.processes}, and {workers.size} take part; "
+            f"--set training.processes={workers.size}"
+        )
     torch.set_num_threads(recipe.training.threads)
     started, cpu = time.monotonic(), time.process_time()
     progress.note("reading the data and fitting what needs no steps")
@@ -66,6 +77,7 @@ def train(
     else:
         model = models.load_as(start, recipe.model)
         model.adapt(corpus, recipe.data, rng)
+    workers.same([*model.parameters(), *model.buffers()])  # processors of two kinds may have fitted it differently
     batches = model.batches(corpus, recipe.seed)
     samples = work / "samples"
 
@@ -74,7 +86,7 @@ def train(
         write_bytes(samples / f"step-{step:06d}.png", image.encode(sheet(examples)))
 
     try:
-        seconds = learn(model, batches, recipe.training, recipe.seed, work, progress, show, parts)
+        seconds = learn(model, batches, recipe.training, recipe.seed, work, progress, show, parts, workers)
     except TrainingError as error:
         raise TrainingError(f"recipe {recipe.name}: {error}") from error
     except ConfigError as error:
@@ -86,6 +98,8 @@ def train(
         raise OutOfMemoryError(
             f"out of memory with {size}; the next attempt takes them in {2 * parts} parts, or {_smaller(recipe)}"
         ) from error
+    if not workers.leads:
+        return
     models.save(model, out / "model")
     shutil.copy2(work / "metrics.jsonl", out / "metrics.jsonl")
     shutil.copytree(samples, out / "samples")
@@ -99,6 +113,8 @@ def train(
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "samples": len(corpus),
             "micro_batches": parts,
+            "processes": workers.size,
+            "device": workers.device.type,
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         },
     )

@@ -18,14 +18,14 @@ import torch
 
 from mmgen.errors import ConfigError, OutOfMemoryError, TrainingError
 from mmgen.files import SEAL
-from mmgen.models.base import Player
+from mmgen.models.base import WHOLE, Player
 from mmgen.progress import Progress
 from mmgen.training import checkpoints
 from mmgen.training.config import TrainingConfig
 from mmgen.training.gradients import SideBySide
 from mmgen.training.health import WINDOW
 from mmgen.training.loop import learn
-from mmgen.training.microbatches import divided, out_of_memory
+from mmgen.training.microbatches import divided, out_of_memory, parts_of
 from tests.faults.trainer import Net, made, train_small
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -176,7 +176,7 @@ def test_halves_of_a_batch_have_together_its_gradient() -> None:
         model._loss = lambda rows, rng, model=model: (model.out(model.table(rows)) - rows[:, None]).square().mean()
         learned = list(model.parameters())
         with SideBySide(learned, 1) as gradients:
-            losses = gradients.take([model.objectives(part) for part in divided({"rows": rows}, parts)], 0, 0)
+            losses = gradients.take(parts_of(model, {"rows": rows}, WHOLE, parts), 0, 0)
         found.append([losses["one"], losses["two"], *(parameter.grad for parameter in learned)])
 
     for halved in found[1:]:

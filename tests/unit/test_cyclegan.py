@@ -28,6 +28,7 @@ from mmgen.models.cyclegan.model import CycleGAN
 from mmgen.progress import Progress
 from mmgen.recipes import get
 from mmgen.training.gradients import SideBySide
+from mmgen.training.microbatches import Part
 
 SMALL = CycleGANConfig(width=8, blocks=1, critic_width=8, batch=2, image_px=16)
 
@@ -77,7 +78,7 @@ def test_ways_move_the_painters_and_critics_move_themselves(model: CycleGAN, few
 
     def moved(*names: str) -> list[torch.nn.Module]:
         with SideBySide(learned, 1) as gradients:
-            gradients.take([{name: losses[name] for name in names}], 0, 0)
+            gradients.take([Part(objectives={name: losses[name] for name in names})], 0, 0)
         parts = (model.painters, model.source_critic, model.target_critic)
         return [part for part in parts if any(value.grad is not None for value in part.parameters())]
 

@@ -27,6 +27,7 @@ from mmgen.recipes import get
 from mmgen.training.config import TrainingConfig
 from mmgen.training.gradients import SideBySide
 from mmgen.training.loop import learn
+from mmgen.training.microbatches import Part
 
 CONFIGS = {
     "bce": GANConfig(batch=8),
@@ -52,7 +53,7 @@ def test_each_loss_moves_its_own_player_only(name: str, corpus: Corpus) -> None:
     learned = list(model.parameters())
 
     with SideBySide(learned, 1) as gradients:
-        gradients.take([{"critic": losses["critic"]}], 0, 0)
+        gradients.take([Part(objectives={"critic": losses["critic"]})], 0, 0)
 
     assert all(isinstance(loss, Player) for loss in losses.values())
     assert all(parameter.grad is None for parameter in model.generator.parameters())

@@ -33,7 +33,7 @@ from mmgen.models.anyto.flow import FlowHead, noisy, sample
 from mmgen.models.anyto.memory import PhraseMemory
 from mmgen.models.anyto.transformer import Transformer, prefix_causal
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
-from mmgen.models.base import Loss, Model, seeded
+from mmgen.models.base import WHOLE, Loss, Model, Share, seeded
 from mmgen.models.growing import grow
 from mmgen.models.likely import caption_numbers, log_likelihoods
 from mmgen.models.walking import line
@@ -54,6 +54,7 @@ class AnyTo(Model):
 
     Config = AnyToConfig
     config: AnyToConfig
+    exact_shares = True
 
     def __init__(self, config: AnyToConfig, vocabulary: Vocabulary, languages: tuple[str, ...]) -> None:
         super().__init__()
@@ -141,34 +142,41 @@ class AnyTo(Model):
         learned = {("text", "image"): self.config.image_batch, ("image", "text"): self.config.text_batch}
         return tuple(pair for pair, batch in learned.items() if batch)
 
-    def objectives(self, batch: Batch) -> dict[str, Loss]:
+    def objectives(self, batch: Batch, share: Share = WHOLE) -> dict[str, Loss]:
         """Named losses of one batch, each a function of its own generator; their sum is minimised.
 
         `image`: mean squared error of the clean coefficients (their mean variance is 1).
         `text`: cross-entropy in nats a word, times `text_weight`.
+
+        What is random is drawn for the whole batch, and means are over the whole batch, whatever the share: losses of
+        all shares add up to that of one process.
         """
-        losses: dict[str, Loss] = {"image": partial(self._image_loss, batch), "text": partial(self._text_loss, batch)}
+        losses: dict[str, Loss] = {
+            "image": partial(self._image_loss, batch, share),
+            "text": partial(self._text_loss, batch, share),
+        }
         sizes = {"image": self.config.image_batch, "text": self.config.text_batch}
         return {name: loss for name, loss in losses.items() if sizes[name]}
 
-    def _image_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        condition_ND = self.read_text(batch.prompt_NT)
-        hidden_N1 = torch.rand(len(condition_ND), 1, generator=rng) < self.config.condition_drop
-        condition_ND = torch.where(hidden_N1, self.empty, condition_ND)
-        x_NC = batch.drawn_NC
-        if self.config.draws > 1:
-            condition_ND, x_NC = (part.repeat(self.config.draws, 1) for part in (condition_ND, x_NC))
-        z_NC, t_N = noisy(x_NC, self.config.time_mean, rng)
-        return F.mse_loss(self.head(z_NC, t_N, condition_ND), x_NC)
+    def _image_loss(self, batch: Batch, share: Share, rng: torch.Generator) -> Tensor:
+        draws, rows = self.config.draws, len(batch.drawn_NC)
+        condition_ND = self.read_text(share.rows(batch.prompt_NT))
+        hidden_N1 = share.rows(torch.rand(rows, 1, generator=rng)) < self.config.condition_drop
+        condition_ND = torch.where(hidden_N1, self.empty, condition_ND).repeat(draws, 1)
+        x_NC = batch.drawn_NC.repeat(draws, 1)
+        x_NC, z_NC, t_N = (share.rows(each, draws) for each in (x_NC, *noisy(x_NC, self.config.time_mean, rng)))
+        return F.mse_loss(self.head(z_NC, t_N, condition_ND), x_NC) * (len(x_NC) / (draws * rows))
 
-    def _text_loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+    def _text_loss(self, batch: Batch, share: Share, rng: torch.Generator) -> Tensor:
         noise_MC = torch.randn(batch.read_MC.shape, generator=rng)
-        z_MC = batch.read_MC + self.config.image_noise * batch.read_MC.std() * noise_MC
+        z_MC = share.rows(batch.read_MC + self.config.image_noise * batch.read_MC.std() * noise_MC)
         length = int((batch.caption_MT != PAD).sum(1).max())
-        caption_MT = batch.caption_MT[:, :length]
+        asked_MT = batch.caption_MT[:, 1:length]
+        caption_MT = share.rows(batch.caption_MT[:, :length])
         logits_MTV = self._describe(z_MC, caption_MT[:, :-1])
         loss = F.cross_entropy(logits_MTV.flatten(0, 1), caption_MT[:, 1:].flatten(), ignore_index=PAD)
-        return self.config.text_weight * loss
+        words = (share.rows(asked_MT) != PAD).sum() / (asked_MT != PAD).sum()
+        return self.config.text_weight * loss * words
 
     def read_text(self, words_BT: Tensor) -> Tensor:
         """Conditions (B, D + M) of captions: the feature of a query that saw the whole caption, and the memory's."""
