@@ -49,6 +49,22 @@ def name_of(thing: Object) -> str:
     return f"{thing['kind']}/{thing['metadata']['name']}"
 
 
+def closed(schema: Any) -> Any:
+    """The schema with unknown fields refused, as a server prunes them without a word."""
+    if isinstance(schema, list):
+        return [closed(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {name: closed(value) for name, value in schema.items()}
+    open_ended = "additionalProperties" in schema or schema.get("x-kubernetes-preserve-unknown-fields")
+    if isinstance(schema.get("properties"), dict) and schema["properties"] and not open_ended:
+        names = schema["properties"].keys()
+        if "metadata" in names and "kind" in names:
+            inner["properties"]["metadata"] = {"type": "object"}
+        inner["additionalProperties"] = False
+    return inner
+
+
 def pods(objects: list[Object]) -> Iterator[tuple[str, Object]]:
     """Every pod template, with the name of what it belongs to."""
     for thing in objects:

@@ -162,6 +162,8 @@ class Attempt:
         self._limit = memory_limit()
         self._over = threading.Event()
         self._began, self._cpu = time.monotonic(), time.process_time()
+        # This is the first of so many processes, which do equal shares of the work on a GPU or on cores each.
+        self._processes = run.recipe.training.processes if stage == "train" else 1
         # Where there is more memory than then, whole batches are tried again.
         short = sum(row["outcome"] == MEMORY and row["memory_limit_bytes"] >= self._limit for row in past)
         self._parts = min(2**short, MOST_PARTS)
@@ -205,8 +207,8 @@ class Attempt:
         seconds = time.monotonic() - self._began
         return {
             "seconds": round(seconds, 3),
-            "cpu_seconds": round(time.process_time() - self._cpu, 3),
-            "gpu_seconds": round(seconds * gpus(), 3),
+            "cpu_seconds": round(self._processes * (time.process_time() - self._cpu), 3),
+            "gpu_seconds": round(seconds * (self._processes if gpus() and self._processes > 1 else gpus()), 3),
             "memory_bytes": memory_used(),
         }
 

@@ -11,16 +11,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmgen.errors import ConfigError, MmgenError, OutrunError
 from mmgen.files import is_sealed, read_json, write_json
 from mmgen.ops import attempts
 from mmgen.ops.keys import RULES, STAGES
 from mmgen.ops.roots import open_root
-from mmgen.ops.stages import Run, StageResult, open_run, run_stage, scratch, sealed_output, throw_away
+from mmgen.ops.stages import Run, StageResult, flaw, open_run, run_stage, scratch, sealed_output, throw_away
 from mmgen.ops.tracking import Tracked, stage_run
 from mmgen.ops.watchdog import watched
 from mmgen.progress import Progress, choose
+
+if TYPE_CHECKING:
+    from mmgen.training.workers import Workers
 
 WAIT_SECONDS = 30.0
 """How long a stage waits for another process at the same output: one that was killed may still be ending."""
@@ -124,17 +128,32 @@ def judge(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     )
 
 
-def train(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
+def train(run: Run, progress: Progress, *, kfp_run: str = "", workers: Workers | None = None) -> StageResult:
     """Train the generator; a run that was killed goes on from its newest checkpoint.
+
+    Where the recipe or the task's environment says so, other processes do it (`mmgen.ops.group`) and this one watches.
+
+    Args:
+        workers: set in the first of those processes: who trains along with it.
 
     Raises:
         TrainingError: the loss is not finite.
+        WorkersError: a process of several was killed more often than is tried again.
     """
+    from mmgen.ops import group
     from mmgen.ops.checkpoint_mirror import forget, mirrored
     from mmgen.ops.initial import initial_model
     from mmgen.training import train as training
 
+    if workers is None and (watch := group.watcher(run)) and flaw(run.folder("train")) is not None:
+        return watch(run, progress, kfp_run)
     key = run.keys.stages["train"]
+    told: list[bool] = []
+
+    def tell(plan: dict[str, object] | None) -> None:
+        told.append(True)
+        if workers:
+            workers.tell(plan)
 
     def fill(out: Path, _: Tracked) -> None:
         set_aside = sorted(
@@ -143,10 +162,15 @@ def train(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
         start, parts = initial_model(run.root, run.recipe), attempts.parts(run, "train")
         if parts > 1:
             progress.note(f"memory ran out before: each batch is taken in {parts} parts; the weights differ a little")
+        tell({"quarantined": set_aside, "parts": parts})
         with mirrored(run.root, key, scratch(out)):
-            training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside, start, parts)
+            training.train(run.data_folder, run.recipe, out, scratch(out), progress, set_aside, start, parts, workers)
 
-    result = _run(run, "train", progress, kfp_run, fill)
+    try:
+        result = _run(run, "train", progress, kfp_run, fill)
+    finally:
+        if not told:  # it was done already, or could not begin
+            tell(None)
     if result.state == "ran":
         forget(run.root, key)
     return result

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests import manifests
-from tests.manifests import CHECKS, CRDS, ROOT, SERVER, Object, name_of, render
+from tests.manifests import CHECKS, CRDS, ROOT, SERVER, Object, closed, name_of, render
 
 kubernetes_validate = pytest.importorskip(
     "kubernetes_validate", reason="no schemas of Kubernetes: install mmgen[cluster]"
@@ -56,23 +56,7 @@ def test_custom_objects_fit_their_published_schemas(objects: list[Object]) -> No
         group, _, version = thing["apiVersion"].partition("/")
         if group in CUSTOM:
             schema = json.loads((CRDS / f"{group}_{version}_{thing['kind']}.json").read_bytes())
-            jsonschema.validate(thing, _closed(schema))
-
-
-def _closed(schema: Any) -> Any:
-    """The schema with unknown fields refused, as a server prunes them without a word."""
-    if isinstance(schema, list):
-        return [_closed(inner) for inner in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {name: _closed(value) for name, value in schema.items()}
-    open_ended = "additionalProperties" in schema or schema.get("x-kubernetes-preserve-unknown-fields")
-    if isinstance(schema.get("properties"), dict) and schema["properties"] and not open_ended:
-        names = schema["properties"].keys()
-        if "metadata" in names and "kind" in names:
-            inner["properties"]["metadata"] = {"type": "object"}
-        inner["additionalProperties"] = False
-    return inner
+            jsonschema.validate(thing, closed(schema))
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -1,0 +1,103 @@
+"""A process of a training in several is killed, or all are asked to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mmgen.errors import ConfigError, MmgenError, OutOfMemoryError, WorkersError
+from mmgen.files import sha256_file, write_json
+from mmgen.ops import attempts, group, jobs
+from mmgen.ops.stages import Run, open_run, run_stage
+from mmgen.progress import Progress
+from tests.unit.group import SMALL
+
+LONG = ["training.steps=240", "training.sample_every=120", "training.processes=2"]
+
+
+def opened(root: Path, data: Path) -> Run:
+    """A run of the tiny recipe in two processes, whose data have been validated."""
+    run = open_run("emoji", [*SMALL, *LONG], root, data.parent)
+    key = run.keys.stages["validate"]
+    run_stage(
+        "validate", key, root, lambda out: write_json(out / "validation.json", {"quarantined": []}), facts={"parts": {}}
+    )
+    return run
+
+
+def processes(rank: int) -> Iterator[int]:
+    """Numbers of the processes with a rank that this process's torchrun has started."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            told = (path / "environ").read_bytes().split(b"\0")
+            if f"RANK={rank}".encode() in told and b"mmgen.ops.worker" in (path / "cmdline").read_bytes():
+                yield int(path.name)
+
+
+class Killer(Progress):
+    """Sends a signal to a process, or to this one, once training is under way."""
+
+    def __init__(self, how: signal.Signals, rank: int | None) -> None:
+        self.how, self.rank, self.seen = how, rank, 0
+
+    def update(self, done: int, **figures: float) -> None:
+        if done > 20 and not self.seen:
+            self.seen = done
+            found = [os.getpid()] if self.rank is None else list(processes(self.rank))
+            assert len(found) == 1, found
+            os.kill(found[0], self.how)
+
+
+@pytest.mark.minutes
+def test_a_killed_process_ends_in_a_group_that_goes_on_to_the_same_bytes(tiny_emoji: Path, tmp_path: Path) -> None:
+    whole = opened(tmp_path / "whole", tiny_emoji)
+    first = jobs.train(whole, Progress())
+    killed = opened(tmp_path / "runs", tiny_emoji)
+
+    killer = Killer(signal.SIGKILL, rank=1)
+    second = jobs.train(killed, killer)
+
+    assert killer.seen
+    assert (first.state, second.state) == ("ran", "ran")
+    assert jobs.train(killed, Progress()).state == "cached"
+    for name in ("model/weights.safetensors", "samples/step-000240.png"):
+        assert sha256_file(second.folder / name) == sha256_file(first.folder / name), name
+    rows = attempts.attempts(attempts.ledger(killed, "train"))
+    assert rows[0]["outcome"] in ("transient", "killed")  # torchrun may end the first process before it has said so
+    assert [row["outcome"] for row in rows[1:]] == ["ok"]
+    steps = [json.loads(line)["step"] for line in (second.folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(20, 241, 20))
+
+
+@pytest.mark.minutes
+def test_a_group_that_is_asked_to_stop_saves_a_checkpoint_and_leaves_nobody(tiny_emoji: Path, tmp_path: Path) -> None:
+    run = opened(tmp_path / "runs", tiny_emoji)
+    killer = Killer(signal.SIGTERM, rank=None)
+
+    with pytest.raises(KeyboardInterrupt):
+        jobs.train(run, killer)
+
+    assert not [*processes(0), *processes(1)]
+    assert [row["outcome"] for row in attempts.attempts(attempts.ledger(run, "train"))] == ["interrupted"]
+    assert list((run.unfinished("train").parent / "scratch").glob("step-*/SEAL.json"))
+    assert jobs.train(run, Progress()).state == "ran"
+
+
+def test_an_error_that_was_told_is_what_ends_a_group() -> None:
+    gone = ("stage train: another process is gone", 40)
+    for told, kind, said in (
+        ([gone, ("stage train: recipe emoji: loss is not finite", 10), gone], ConfigError, "^recipe emoji"),
+        ([("stage train: out of memory with whole batches", 50)], OutOfMemoryError, "^out of memory"),
+        ([gone], WorkersError, "is gone"),
+        ([], WorkersError, "ended with code 1 and gave no reason"),
+        ([("stage train: stopped; run again to go on", 60)], KeyboardInterrupt, "^stopped"),
+        ([("a bug", 1)], MmgenError, "a bug"),
+    ):
+        with pytest.raises(kind, match=said):
+            raise group.reason(told, "processes ended with code 1")
