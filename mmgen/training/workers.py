@@ -11,6 +11,7 @@ nothing of torch.distributed.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,9 @@ from torch import Tensor, nn
 
 from mmgen.errors import ConfigError, WorkersError
 from mmgen.models.base import Share
+
+PATIENCE = datetime.timedelta(minutes=10)
+"""Longest wait for another process: the first may be saving a checkpoint or drawing samples meanwhile."""
 
 FACTS = "facts"
 """Name, among the tensors of a checkpoint that is sent, of the JSON beside them."""
@@ -135,7 +139,7 @@ def alone(device: str) -> Workers:
     Raises:
         ConfigError: there is no GPU.
     """
-    return Workers(device=_device(device, 0))
+    return Workers(device=_device(device, 0, 1))
 
 
 @contextlib.contextmanager
@@ -149,22 +153,24 @@ def joined(device: str) -> Iterator[Workers]:
     import torch.distributed as dist
 
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    place = _device(device, int(os.environ["LOCAL_RANK"]))
+    # Each asks for the GPUs of all: so all refuse, and nobody waits for one that has.
+    place = _device(device, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+    backend = "nccl" if place.type == "cuda" else "gloo"
     with _together():
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", rank=rank, world_size=size)
+        dist.init_process_group(backend, timeout=PATIENCE, rank=rank, world_size=size)
     try:
         yield Workers(rank=rank, size=size, device=place)
     finally:
         dist.destroy_process_group()
 
 
-def _device(kind: str, number: int) -> torch.device:
+def _device(kind: str, number: int, processes: int) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     found = torch.cuda.device_count()
-    if number >= found:
+    if found < processes:
         raise ConfigError(
-            f"training.device is {kind!r} and this machine has {found} GPUs for {number + 1} processes; "
+            f"training.device is {kind!r}, and this machine has {found} GPUs for {processes} processes; "
             "run it where there are more, or --set training.device=cpu"
         )
     torch.cuda.set_device(number)

@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from mmgen.ops.stages import Run, open_run, run_stage
 from mmgen.progress import Progress
 from tests.unit.group import SMALL
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 LONG = ["training.steps=240", "training.sample_every=120", "training.processes=2"]
 
 
@@ -31,25 +34,27 @@ def opened(root: Path, data: Path) -> Run:
     return run
 
 
-def processes(rank: int) -> Iterator[int]:
-    """Numbers of the processes with a rank that this process's torchrun has started."""
+def processes(root: Path, rank: int) -> list[int]:
+    """Numbers of the processes with a rank that train below `root`."""
+    found = []
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            told = (path / "environ").read_bytes().split(b"\0")
-            if f"RANK={rank}".encode() in told and b"mmgen.ops.worker" in (path / "cmdline").read_bytes():
-                yield int(path.name)
+            told, line = ((path / name).read_bytes().split(b"\0") for name in ("environ", "cmdline"))
+            if f"RANK={rank}".encode() in told and b"mmgen.ops.worker" in line and bytes(root) in line:
+                found.append(int(path.name))
+    return found
 
 
 class Killer(Progress):
     """Sends a signal to a process, or to this one, once training is under way."""
 
-    def __init__(self, how: signal.Signals, rank: int | None) -> None:
-        self.how, self.rank, self.seen = how, rank, 0
+    def __init__(self, how: signal.Signals, root: Path, rank: int | None) -> None:
+        self.how, self.root, self.rank, self.seen = how, root, rank, 0
 
     def update(self, done: int, **figures: float) -> None:
         if done > 20 and not self.seen:
             self.seen = done
-            found = [os.getpid()] if self.rank is None else list(processes(self.rank))
+            found = [os.getpid()] if self.rank is None else processes(self.root, self.rank)
             assert len(found) == 1, found
             os.kill(found[0], self.how)
 
@@ -60,7 +65,7 @@ def test_a_killed_process_ends_in_a_group_that_goes_on_to_the_same_bytes(tiny_em
     first = jobs.train(whole, Progress())
     killed = opened(tmp_path / "runs", tiny_emoji)
 
-    killer = Killer(signal.SIGKILL, rank=1)
+    killer = Killer(signal.SIGKILL, killed.root, rank=1)
     second = jobs.train(killed, killer)
 
     assert killer.seen
@@ -78,15 +83,51 @@ def test_a_killed_process_ends_in_a_group_that_goes_on_to_the_same_bytes(tiny_em
 @pytest.mark.minutes
 def test_a_group_that_is_asked_to_stop_saves_a_checkpoint_and_leaves_nobody(tiny_emoji: Path, tmp_path: Path) -> None:
     run = opened(tmp_path / "runs", tiny_emoji)
-    killer = Killer(signal.SIGTERM, rank=None)
+    killer = Killer(signal.SIGTERM, run.root, rank=None)
 
     with pytest.raises(KeyboardInterrupt):
         jobs.train(run, killer)
 
-    assert not [*processes(0), *processes(1)]
+    assert processes(run.root, 0) + processes(run.root, 1) == []
     assert [row["outcome"] for row in attempts.attempts(attempts.ledger(run, "train"))] == ["interrupted"]
     assert list((run.unfinished("train").parent / "scratch").glob("step-*/SEAL.json"))
     assert jobs.train(run, Progress()).state == "ran"
+
+
+STARTS = """
+import os, sys
+from pathlib import Path
+from mmgen.ops import jobs
+from mmgen.progress import Progress
+from tests.faults.test_group_faults import opened
+
+class Spoken(Progress):
+    def update(self, done, **figures):
+        if done > 20:
+            print("under way", flush=True)
+
+jobs.train(opened(Path(sys.argv[1]), Path(sys.argv[2])), Spoken())
+"""
+
+
+@pytest.mark.minutes
+def test_a_group_ends_when_the_process_that_started_it_is_killed(tiny_emoji: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    command = [sys.executable, "-c", STARTS, str(root), str(tiny_emoji)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"under way\n"
+        assert processes(root, 0)
+        assert processes(root, 1)
+        child.kill()
+    deadline = time.monotonic() + 30
+    while (left := processes(root, 0) + processes(root, 1)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+    run = opened(root, tiny_emoji)
+    assert jobs.train(run, Progress()).state == "ran"
+    assert [row["outcome"] for row in attempts.attempts(attempts.ledger(run, "train"))] == ["killed", "ok"]
 
 
 def test_an_error_that_was_told_is_what_ends_a_group() -> None:

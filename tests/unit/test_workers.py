@@ -16,7 +16,7 @@ from mmgen.models.base import Share
 from mmgen.recipes import get
 from mmgen.training import checkpoints, workers
 from mmgen.weights import load_tensors
-from tests.unit.group import STEPS
+from tests.unit.group import SMALL, STEPS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -139,6 +139,24 @@ def test_a_recipe_for_two_processes_is_refused_by_one(tiny_emoji: Path, tmp_path
 
     with pytest.raises(ConfigError, match=r"training.processes is 2, and 1 take part"):
         train(tiny_emoji, get("emoji", ["training.processes=2"]), tmp_path, tmp_path, Progress())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine: training on cuda is not tried")
+def test_a_recipe_trains_on_a_gpu_and_its_model_draws_on_the_cpu(tiny_emoji: Path, tmp_path: Path) -> None:
+    from mmgen.models import load
+    from mmgen.progress import Progress
+    from mmgen.training.train import train
+
+    for name in ("first", "second"):  # the second goes on from the first one's checkpoint, at its end
+        (tmp_path / name).mkdir()
+        recipe = get("emoji", [*SMALL, "training.device=cuda"])
+        train(tiny_emoji, recipe, tmp_path / name, tmp_path / "work", Progress())
+
+    assert json.loads((tmp_path / "first" / "training.json").read_text())["device"] == "cuda"
+    weights = [load_tensors(tmp_path / name / "model" / "weights.safetensors") for name in ("first", "second")]
+    torch.testing.assert_close(*weights)
+    drawn = load(tmp_path / "first" / "model").generate({"text": ["cat"]}, "image", 1, seed=0, options={})
+    assert len(drawn) == 1
 
 
 def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
