@@ -138,7 +138,7 @@ def test_a_recipe_for_two_processes_is_refused_by_one(tiny_emoji: Path, tmp_path
     from mmgen.training.train import train
 
     with pytest.raises(ConfigError, match=r"training.processes is 2, and 1 take part"):
-        train(tiny_emoji, get("emoji", ["training.processes=2"]), tmp_path, tmp_path, Progress())
+        train(tiny_emoji, get("emoji", [*SMALL, "training.processes=2"]), tmp_path, tmp_path, Progress())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine: training on cuda is not tried")
