@@ -108,7 +108,7 @@ def test_families_that_draw_for_their_rows_learn_what_one_does_in_as_many_parts(
     [
         ("nan", 10, "TrainingError", "not finite at step 5"),
         ("memory", 60, "MemoryError", "in one of the processes"),
-        ("stop", 60, "KeyboardInterrupt", "stopped at step 6"),
+        ("stop", 60, "KeyboardInterrupt", "stopped at step "),
     ],
 )
 def test_what_happens_in_one_process_stops_all_at_the_same_step(
@@ -117,11 +117,16 @@ def test_what_happens_in_one_process_stops_all_at_the_same_step(
     folder, codes, errors = faults
 
     assert codes[fault] == [code, code]
-    assert [found["error"] for found in errors].count(error) == 2
-    assert sum(said in found["text"] for found in errors) == 2
+    first, second = (found["text"] for found in errors if found["error"] == error)
+    assert said in first
     newest = checkpoints.newest(folder / fault / "0")
     assert newest is not None
-    assert newest[1]["step"] == (6 if fault == "stop" else 5)
+    if fault == "stop":  # Python runs the handler of a signal when it comes to it, perhaps a step later
+        assert first == second == f"stopped at step {newest[1]['step']}; run again to go on from there"
+        assert newest[1]["step"] in (6, 7)
+    else:
+        assert newest[1]["step"] == 5
+        assert said in second
 
 
 def test_every_row_is_in_one_share() -> None:
