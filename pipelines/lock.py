@@ -37,7 +37,18 @@ WANTED = {
         "safetensors",
         "sqlalchemy",
     ),
-    "gpu": ("captum", "hama", "jiwer", "matplotlib", "pyarrow", "sacrebleu", "scipy", "soundfile", "torch"),
+    "gpu": (
+        "captum",
+        "hama",
+        "jiwer",
+        "kubernetes",
+        "matplotlib",
+        "pyarrow",
+        "sacrebleu",
+        "scipy",
+        "soundfile",
+        "torch",
+    ),
 }
 """Target -> what its stages import."""
 

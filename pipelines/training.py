@@ -64,5 +64,7 @@ def pipeline(images: Images | None = None, profile: Mapping[str, Resources] | No
                     task.set_env_variable(name, value)
             if profile is not None:
                 apply(task, profile[task.name])
+                if images is not None and profile[task.name].nodes > 1:
+                    task.set_env_variable("MMGEN_TRAIN_IMAGE", images.gpu)  # of the pods that train
 
     return training

@@ -24,6 +24,7 @@ from typing import Any
 from mmgen.errors import BudgetError, ConfigError, DataError, MmgenError, OutOfMemoryError, WorkersError
 from mmgen.files import is_sealed
 from mmgen.ops.keys import CODE
+from mmgen.ops.roots import address
 from mmgen.ops.stages import Run, StageResult
 from mmgen.progress import Progress, read_events, replay
 
@@ -64,7 +65,7 @@ def train(run: Run, progress: Progress, kfp_run: str) -> StageResult:
     began = time.monotonic()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--max-restarts={RESTARTS}"]
     command += [f"--nproc-per-node={run.recipe.training.processes}"]
-    command += arguments(run, str(run.root.resolve()), str(run.data_folder.parent.resolve()), kfp_run)
+    command += arguments(run, address(run.root), address(run.data_folder.parent), kfp_run)
     told: list[tuple[str, int]] = []
     with tempfile.TemporaryDirectory(prefix="mmgen-") as folder:
         events, offset = Path(folder) / "events.jsonl", 0

@@ -68,7 +68,7 @@ def flawed(where: str) -> Iterator[None]:
     Raises:
         StorageError: as a PassingError when another attempt may do.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     from urllib3.exceptions import HTTPError
 
     try:

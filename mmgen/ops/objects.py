@@ -171,7 +171,7 @@ class ObjectStore:
     @functools.cached_property
     def _client(self) -> Any:
         import boto3
-        from botocore.config import Config  # type: ignore[import-untyped]
+        from botocore.config import Config
 
         config = Config(
             retries={"total_max_attempts": 1},

@@ -35,6 +35,12 @@ def open_root(place: str) -> Path:
     return folder
 
 
+def address(root: Path) -> str:
+    """A root as other machines can be told of it: its store's address, else the folder."""
+    store = store_of(root)
+    return store.url if store else str(root.resolve())
+
+
 def store_of(root: Path) -> ObjectStore | None:
     """The store that a folder is a copy of; None for a folder that is only a folder."""
     mark = root / REMOTE

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgen.errors import ConfigError, MmgenError, TrainingError, WorkersError
 from mmgen.ops import attempts, group
+from mmgen.ops.roots import address
 from mmgen.ops.stages import Run, StageResult, flaw
 from mmgen.progress import Progress
 
@@ -104,7 +105,7 @@ def manifest(run: Run, asked: Nodes, kfp_run: str) -> dict[str, Any]:
     amounts = {"cpu": str(CPUS * share), "memory": f"{MEMORY_GIB * share}Gi"}
     if asked.gpus:
         amounts["nvidia.com/gpu"] = str(asked.gpus)
-    arguments = group.arguments(run, str(run.root), str(run.data_folder.parent), kfp_run)
+    arguments = group.arguments(run, address(run.root), address(run.data_folder.parent), kfp_run)
     told = [{"name": name, "value": os.environ[name]} for name in PASSED_ON if name in os.environ]
     return {
         "apiVersion": f"{GROUP}/{VERSION}",

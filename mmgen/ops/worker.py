@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mmgen.errors import MmgenError, WorkersError
 from mmgen.ops import jobs
+from mmgen.ops.roots import open_root
 from mmgen.ops.stages import Run, open_run
 from mmgen.progress import Progress
 
@@ -37,7 +38,7 @@ def main(recipe: str, settings: str, root: str, data: str, kfp_run: str) -> int:
             ):
                 jobs.train(job.run, job.progress, kfp_run=kfp_run, workers=workers)
         else:
-            run = open_run(recipe, jobs.split(settings), Path(root), Path(data))
+            run = open_run(recipe, jobs.split(settings), open_root(root), open_root(data))
             with joined(run.recipe.training.device) as workers:
                 _help(run, workers)
     except MmgenError as error:
