@@ -11,8 +11,9 @@
       OutOfMemoryError memory ran out; the next attempt takes smaller batches          exit 50
       BudgetError      attempts, seconds or GPU seconds of the run are spent           exit 70
 
-A message is one line: the thing, the value that was found, the way out. The command line prints it and
-exits with `exit_code`; anything else that escapes is a bug of ours and keeps its traceback.
+A message is one line: the thing, the value that was found, the way out. Names and captions of others may stand in it,
+so whatever would break a line, colour a terminal or turn the reading direction is shown as an escape. The command line
+prints it and exits with `exit_code`; anything else that escapes is a bug of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -20,11 +21,29 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_LINE = 2000
+"""Longest message in characters."""
+
+
+def one_line(text: str, limit: int = MAX_LINE) -> str:
+    """Text of others as one line that is safe to print: what is not printable is escaped, what is too long is cut.
+
+    >>> one_line("red\\n\\x1b[31mheart")
+    'red\\\\n\\\\x1b[31mheart'
+    """
+    cut = text[:limit]
+    if not cut.isprintable():
+        cut = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+    return cut if len(text) <= limit and len(cut) <= limit else f"{cut[: limit - 1]}…"
+
 
 class MmgenError(Exception):
     """Base of all errors raised on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(MmgenError):

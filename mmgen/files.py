@@ -18,9 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmgen.errors import StorageError
+from mmgen.errors import ConfigError, StorageError
 
 SEAL = "SEAL.json"
+MAX_YAML_BYTES = 2**20
+MAX_ALIASES, MAX_DEPTH = 100, 30
 SCHEMA = 1
 """Version of the layout of sealed folders; part of every key, so that a change of layout reruns stages."""
 
@@ -97,14 +99,47 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of ours.
 
     Raises:
-        StorageError: absent or cut short.
+        StorageError: absent, cut short, no plain file, or nested too deep.
     """
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would be to wait
+            raise ValueError("it is not a plain file")
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise StorageError(f"{str(path)!r} is missing; run the stage that makes it") from error
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise StorageError(f"{str(path)!r} is not whole JSON ({error}); delete its folder and run again") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file of settings: plain values alone, no object of Python's.
+
+    Raises:
+        ConfigError: missing, too large, not YAML, or with aliases in aliases, of which few make billions of values.
+    """
+    import yaml
+
+    try:
+        text = path.read_bytes()
+        if len(text) > MAX_YAML_BYTES:
+            raise ValueError(f"{len(text)} bytes; want at most {MAX_YAML_BYTES}")
+        named, aliases = [False], 0  # whether what is open, or anything around it, has a name
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                named.append(named[-1] or event.anchor is not None)
+                if len(named) > MAX_DEPTH:  # the parser takes the square of it
+                    raise ValueError(f"nested more than {MAX_DEPTH} deep")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                named.pop()
+            elif isinstance(event, yaml.AliasEvent):
+                aliases += 1
+                if named[-1] or aliases > MAX_ALIASES:
+                    raise ValueError(
+                        f"alias *{event.anchor} inside of a named value, or more than {MAX_ALIASES} of them"
+                    )
+        return yaml.safe_load(text)
+    except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError(f"{str(path)!r}: {' '.join(str(error).split())}") from error
 
 
 def seal(folder: Path, **facts: Any) -> dict[str, Any]:
@@ -142,15 +177,20 @@ def open_sealed(folder: Path) -> dict[str, Any]:
         raise StorageError(f"{str(folder)!r} has no {SEAL}: it was never finished; run its stage again")
     content: dict[str, Any] = read_json(folder / SEAL)
     found = _walk(folder)
-    listed = content.get("files", {})
+    try:
+        listed = {name: (entry["bytes"], entry["sha256"]) for name, entry in content["files"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageError(
+            f"{str(folder / SEAL)!r} is not a seal; delete the folder and run its stage again"
+        ) from error
     for name in sorted(listed.keys() | found.keys()):
         if name not in found:
             problem = "is missing"
         elif name not in listed:
             problem = "was added after sealing"
-        elif found[name] != listed[name]["bytes"]:
-            problem = f"has {found[name]} bytes, sealed with {listed[name]['bytes']}"
-        elif sha256_file(folder / name) != listed[name]["sha256"]:
+        elif found[name] != listed[name][0]:
+            problem = f"has {found[name]} bytes, sealed with {listed[name][0]}"
+        elif sha256_file(folder / name) != listed[name][1]:
             problem = "was altered after sealing"
         else:
             continue

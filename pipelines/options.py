@@ -255,16 +255,16 @@ def chosen(recipe: str | None, settings: Sequence[str]) -> tuple[str, tuple[str,
     """
     if recipe is not None:
         return recipe, tuple(settings)
-    import yaml
+    from mmgen.files import read_yaml
 
+    if not PARAMS.is_file():
+        raise ConfigError(f"no recipe is named and there is no {PARAMS} here; name one of: mmgen recipes")
     try:
-        params = yaml.safe_load(PARAMS.read_bytes())
+        params = read_yaml(PARAMS)
         name, own = params["recipe"], params.get("settings") or {}
         if not isinstance(name, str) or not isinstance(own, dict):
             raise TypeError("recipe is a name, settings are names with values")
-    except FileNotFoundError as error:
-        raise ConfigError(f"no recipe is named and there is no {PARAMS} here; name one of: mmgen recipes") from error
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (ConfigError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{PARAMS} does not name a recipe ({reason}); write a line such as recipe: emoji") from error
     return name, (*_flat(own, ""), *settings)

@@ -94,11 +94,12 @@ class Corpus:
         """
         found = []
         for sample, facts in zip(self.samples, self.facts, strict=True):
-            captions = facts.get("captions", {})
+            captions = facts.get("captions")
+            captions = captions if isinstance(captions, dict) else {}
             if language not in captions:
                 known = ", ".join(sorted(captions))
                 raise DataError(f"{self.name(sample)!r} has no caption in {language!r}; it has: {known}")
-            found.append(text.read(str(captions[language]).encode(), self.name(sample)))
+            found.append(text.check(str(captions[language]), self.name(sample)))
         return found
 
     def values(self, name: str) -> list[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -20,10 +21,16 @@ from mmgen.data.shards import Sample, Shard, read_shard
 from mmgen.errors import DataError, unknown
 from mmgen.files import write_json
 from mmgen.modalities import NAMES
+from mmgen.modalities.text import bad_character
+from mmgen.plain import read_plain
 
 CARD = "dataset.json"
 SCHEMA = 1
+MAX_CARD_BYTES = 16 * 2**20
+MAX_TEXT = 2000
+"""Longest text on a card in characters."""
 
+_SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _FILE = re.compile(r"[a-z][a-z0-9_]{0,31}-[0-9]{5}\.tar")
 
 
@@ -94,11 +101,11 @@ def load(folder: Path) -> Dataset:
         DataError: no such folder, no card, or a card that is not whole.
     """
     path = folder / CARD
+    if not os.path.lexists(path):
+        raise DataError(f"{str(folder)!r} has no {CARD}; build it with: mmgen data build {folder.name}")
     try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{str(folder)!r} has no {CARD}; build it with: mmgen data build {folder.name}") from error
-    except (OSError, ValueError, RecursionError) as error:
+        value = json.loads(read_plain(path, MAX_CARD_BYTES, str(path)))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{str(path)!r} cannot be read ({error}); build or pull the data set again") from error
     try:
         return Dataset(folder, _card(value))
@@ -140,6 +147,8 @@ def _card(value: dict[str, Any]) -> Card:
         raise ValueError(f"schema {value['schema']!r}; this version reads {SCHEMA}")
     splits: dict[str, list[Shard]] = {}
     for split, entry in value["splits"].items():
+        if not _SPLIT.fullmatch(split):
+            raise ValueError(f"split {split!r}; use small letters, digits and '_', a letter first")
         splits[split] = [_shard(split, item) for item in entry["shards"]]
         if entry["samples"] != sum(shard.samples for shard in splits[split]):
             raise ValueError(f"split {split!r} has {entry['samples']} samples, its shards have another sum")
@@ -171,4 +180,8 @@ def _shard(split: str, item: dict[str, Any]) -> Shard:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} where a text is wanted")
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"a text of {len(value)} characters; want at most {MAX_TEXT}")
+    if found := bad_character(value):  # it is printed on terminals and pages
+        raise ValueError(f"{value!r} has a {found}")
     return value

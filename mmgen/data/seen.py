@@ -89,8 +89,7 @@ def see_shards(tasks: Sequence[tuple[Path, str, Shard, bool]]) -> list[list[Seen
         for sample in read_shard(path, shard):
             look = look_at_parts(sample.parts)
             thumbnail = None if look.thumbnail is None else np.frombuffer(look.thumbnail, np.uint8)
-            captions = dict(sample.facts().get("captions", {}))
-            samples.append(Seen(sample.key, split, media_digest(look.digests), captions, thumbnail))
+            samples.append(Seen(sample.key, split, media_digest(look.digests), sample.captions(), thumbnail))
         found.append(samples)
     return found
 

@@ -10,8 +10,8 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import re
-import stat
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,23 @@ from typing import Any
 
 from mmgen.errors import DataError
 from mmgen.files import write_bytes
+from mmgen.plain import read_plain
 
 MAX_SHARD_BYTES = 2**30
 """Largest shard; a shard is read into memory whole, so that the bytes that were hashed are the bytes that are used."""
 MAX_PART_BYTES = 64 * 2**20
 MAX_PARTS = 200_000
+MAX_FACTS_BYTES = 2**20
+"""Largest json part: parsed, it takes up to thirty times as much memory."""
+EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.GNUTYPE_SPARSE,
+)
+"""Members that say something of the next one, which tarfile reads and obeys on its own."""
 
 _NAME = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_-]{0,79})\.([a-z0-9]{1,8})")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -46,12 +58,24 @@ class Sample:
             DataError: no such part, or not a JSON object.
         """
         try:
+            if (size := len(self.parts["json"])) > MAX_FACTS_BYTES:
+                raise ValueError(f"{size} bytes; want at most {MAX_FACTS_BYTES}")
             value = json.loads(self.parts["json"].decode())
         except (KeyError, ValueError, RecursionError) as error:
             raise DataError(f"sample {self.key!r}: its json part cannot be read ({error})") from error
         if not isinstance(value, dict):
             raise DataError(f"sample {self.key!r}: its json part is a {type(value).__name__}; want an object")
         return value
+
+    def captions(self) -> dict[str, str]:
+        """Captions by language, as the json part has them; none where it has no object of texts.
+
+        Raises:
+            DataError: as for `facts`.
+        """
+        found = self.facts().get("captions")
+        known = found if isinstance(found, dict) else {}
+        return {code: said for code, said in known.items() if isinstance(said, str)}
 
 
 @dataclass(frozen=True)
@@ -138,12 +162,14 @@ def read_shard(path: Path, expected: Shard | None = None) -> list[Sample]:
         raise DataError(f"{str(path)!r}: sha256 differs from the card's; build or pull it again")
     parts: dict[str, dict[str, bytes]] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:", tarinfo=_Header) as tar:
             for key, extension, value in _members(tar, path):
                 if extension in parts.setdefault(key, {}):
                     raise DataError(f"{str(path)!r}: member '{key}.{extension}' occurs twice")
                 parts[key][extension] = value
-    except (tarfile.TarError, ValueError, OverflowError, OSError, RecursionError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # tarfile raises IndexError and others on what is damaged
         raise DataError(f"{str(path)!r}: not a whole tar file ({error}); build or pull it again") from error
     if not content.endswith(_END):
         raise DataError(f"{str(path)!r}: the tar file has no end mark, it was cut short; build or pull it again")
@@ -153,17 +179,21 @@ def read_shard(path: Path, expected: Shard | None = None) -> list[Sample]:
 
 
 def _read(path: Path) -> bytes:
-    try:
-        info = path.lstat()
-        if not stat.S_ISREG(info.st_mode):
-            raise DataError(f"{str(path)!r}: not a plain file (link, pipe, device or folder); put the file itself here")
-        if not 0 < info.st_size <= MAX_SHARD_BYTES:
-            raise DataError(f"{str(path)!r}: {info.st_size} bytes; want 1 to {MAX_SHARD_BYTES}")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"{str(path)!r} is missing; build or pull the data set again") from error
-    except OSError as error:
-        raise DataError(f"{str(path)!r}: cannot be read ({error.strerror}); mend its permissions") from error
+    if not os.path.lexists(path):
+        raise DataError(f"{str(path)!r} is missing; build or pull the data set again")
+    content = read_plain(path, MAX_SHARD_BYTES, str(path))
+    if not content:
+        raise DataError(f"{str(path)!r}: 0 bytes; build or pull the data set again")
+    return content
+
+
+class _Header(tarfile.TarInfo):
+    """A tar header; shards have no extended ones, and tarfile never gets to read one."""
+
+    def _proc_member(self, tar: Any) -> Any:
+        if self.type in EXTENDED:
+            raise tarfile.ReadError(f"member {self.name[:100]!r} is an extended header, which shards do not have")
+        return super()._proc_member(tar)  # type: ignore[misc]
 
 
 def _members(tar: tarfile.TarFile, path: Path) -> Iterable[tuple[str, str, bytes]]:

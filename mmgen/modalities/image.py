@@ -20,6 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from mmgen.errors import ConfigError, DataError, unknown
 from mmgen.files import write_bytes
+from mmgen.modalities import containers
 from mmgen.modalities.lettering import font
 
 if TYPE_CHECKING:
@@ -271,6 +272,7 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     """A picture whose limits were checked; whatever Pillow raises inside becomes a DataError that names it."""
     if not 0 < len(data) <= MAX_BYTES:
         raise DataError(f"{name!r}: {len(data)} bytes; want 1 to {MAX_BYTES}")
+    containers.check(data, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd but legal files are not for the user's terminal

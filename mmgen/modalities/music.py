@@ -34,6 +34,8 @@ MAX_LINES = 1000
 MAX_NOTES = 5000
 MAX_WHOLES = 500
 """Longest tune in whole notes; about a quarter of an hour."""
+MAX_SECONDS = 1200
+"""Longest tune as it sounds: a slow tempo makes few notes long, and `sound` holds eight bytes a sample."""
 _PITCHES = range(24, 109)
 """MIDI pitches that a tune may hold: C1 to C8."""
 
@@ -97,6 +99,8 @@ def read(data: bytes, name: str) -> Tune:
         raise DataError(f"{name!r}: {len(notes)} notes and rests; want 1 to {MAX_NOTES}, with one that sounds")
     if sum(note.length for note in notes) > MAX_WHOLES * WHOLE:
         raise DataError(f"{name!r}: longer than {MAX_WHOLES} whole notes; cut it")
+    if (seconds := sum(note.length for note in notes) / WHOLE * _whole_seconds(score)) > MAX_SECONDS:
+        raise DataError(f"{name!r}: {seconds:.0f} seconds at its tempo; want at most {MAX_SECONDS}")
     if wrong := next((note.pitch for note in score.sounding() if note.pitch not in _PITCHES), None):
         raise DataError(f"{name!r}: MIDI pitch {wrong}; want {_PITCHES[0]} to {_PITCHES[-1]}")
     return tune

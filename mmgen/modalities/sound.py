@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from mmgen.errors import DataError
 from mmgen.files import write_bytes
+from mmgen.modalities import containers
 
 if TYPE_CHECKING:
     from mmgen.modalities.image import Picture
@@ -79,13 +80,14 @@ def read(data: bytes, name: str) -> Sound:
 
     if not 0 < len(data) <= MAX_BYTES:
         raise DataError(f"{name!r}: {len(data)} bytes of sound; want 1 to {MAX_BYTES}")
+    containers.check(data, name)
     _check_container(data, name)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate, channels, frames = int(file.samplerate), int(file.channels), int(file.frames)
             _check_header(rate, channels, frames, name)
             values_NC = file.read(frames, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError, ValueError, OSError, OverflowError) as error:
+    except (soundfile.SoundFileError, RuntimeError, ValueError, OSError, OverflowError, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{name!r}: the sound cannot be decoded ({reason}); replace the file") from error
     if len(values_NC) != frames:

@@ -1,7 +1,7 @@
 """Captions: bytes <-> checked strings <-> lines that a person can read.
 
-One normal form: Unicode NFC without surrounding white space. Control characters and marks that reverse the reading
-direction are refused, since they can hide text from a reader or break a log line.
+One normal form: Unicode NFC without surrounding white space. Control characters, marks that reverse the reading
+direction and invisible tags are refused, since they can hide text from a reader or break a log line.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ENDING = "txt"
 
 MAX_CHARACTERS = 500
+MAX_RAW = 4 * MAX_CHARACTERS + 64
+"""Most characters before they are composed, and bytes before they are decoded: to order n accents takes n * n steps."""
 
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _REFUSED = {"Cc": "control character", "Cs": "half of a surrogate pair", "Zl": "line break", "Zp": "line break"}
@@ -32,7 +34,7 @@ def read(data: bytes, name: str) -> str:
     Raises:
         DataError: not UTF-8, or refused by `check`; `name` stands in the message.
     """
-    if len(data) > 4 * MAX_CHARACTERS + 64:  # before any work on it
+    if len(data) > MAX_RAW:  # before any work on it
         raise DataError(f"{name!r}: {len(data)} bytes of text; want at most {MAX_CHARACTERS} characters")
     try:
         return check(data.decode(), name)
@@ -44,9 +46,11 @@ def check(text: str, name: str) -> str:
     """The normal form of a caption.
 
     Raises:
-        DataError: empty, too long, or with a control or direction mark; `name` stands in the message.
+        DataError: empty, too long, or with a control, direction or tag character; `name` stands in the message.
     """
-    text = unicodedata.normalize("NFC", text.strip())
+    text = text.strip()
+    if len(text) <= MAX_RAW:
+        text = unicodedata.normalize("NFC", text)
     if not text:
         raise DataError(f"{name!r}: the text is empty; write a caption")
     if len(text) > MAX_CHARACTERS:
@@ -66,6 +70,7 @@ def bad_character(text: str) -> str | None:
         return None
     for place, char in enumerate(text):
         kind = "direction mark" if char in _DIRECTION else _REFUSED.get(unicodedata.category(char))
+        kind = "invisible tag" if "\U000e0000" <= char <= "\U000e007f" else kind
         if kind is not None:
             return f"{kind} U+{ord(char):04X} at place {place}"
     return None

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mmgen.errors import ConfigError, DataError, unknown
 from mmgen.files import write_bytes
+from mmgen.modalities import containers
 
 if TYPE_CHECKING:
     from mmgen.modalities.image import Picture
@@ -32,6 +33,8 @@ MAX_BYTES = 64 * 2**20
 MAX_SECONDS = 60
 MAX_VALUES = 2**26
 """Most pixels of all frames together, before they are decoded: bounds memory."""
+MAX_PIXELS = 2**22
+"""Most pixels of a frame: decoding and blending one takes a dozen bytes a pixel."""
 _FRAME_MS = 1000 // RATE
 _STRIP = 10
 """Frames of a film strip."""
@@ -52,6 +55,7 @@ def read(data: bytes, name: str) -> Video:
     """
     if not 0 < len(data) <= MAX_BYTES:
         raise DataError(f"{name!r}: {len(data)} bytes of video; want 1 to {MAX_BYTES}")
+    containers.check(data, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -101,6 +105,10 @@ def _frames(file: Image.Image, name: str) -> Video:
     count = getattr(file, "n_frames", 1)
     if count < 2:
         raise DataError(f"{name!r}: a single picture; give it as an image")
+    if count > containers.MAX_FRAMES:
+        raise DataError(f"{name!r}: {count} frames; want at most {containers.MAX_FRAMES}")
+    if file.width * file.height > MAX_PIXELS:
+        raise DataError(f"{name!r}: {file.width}x{file.height} pixels; want at most {MAX_PIXELS}")
     if file.width * file.height * count > MAX_VALUES:
         raise DataError(
             f"{name!r}: {count} frames of {file.width}x{file.height}; want at most {MAX_VALUES} pixels in all"

@@ -60,14 +60,25 @@ def load(folder: Path) -> Model:
     Raises:
         StorageError: a file is missing or does not fit the other.
     """
-    facts = read_json(folder / CONFIG)
-    model = model_class(facts.get("family", "")).from_facts(facts)
+    facts = _facts(folder)
+    try:
+        model = model_class(facts.get("family", "")).from_facts(facts)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StorageError(f"{str(folder / CONFIG)!r} describes no model: {type(error).__name__} {reason}") from error
     try:
         model.load_state_dict(load_tensors(folder / WEIGHTS))
     except RuntimeError as error:  # names or shapes differ
         reason = " ".join(str(error).split())[:200]
         raise StorageError(f"{str(folder / WEIGHTS)!r} cannot be loaded: {reason}") from error
     return model.eval()
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    facts = read_json(folder / CONFIG)
+    if not isinstance(facts, dict) or not isinstance(facts.get("family"), str):
+        raise StorageError(f"{str(folder / CONFIG)!r} names no family of models")
+    return facts
 
 
 def load_as(folder: Path, config: Any) -> Model:
@@ -77,7 +88,7 @@ def load_as(folder: Path, config: Any) -> Model:
         ConfigError: another family, or a size differs.
         StorageError: as for `load`.
     """
-    facts = read_json(folder / CONFIG)
+    facts = _facts(folder)
     if facts.get("family") != config.family:
         raise ConfigError(f"a model of family {facts.get('family')!r} cannot start one of family {config.family!r}")
     wanted = dataclasses.asdict(config)

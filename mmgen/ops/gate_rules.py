@@ -8,6 +8,7 @@ from typing import Any
 
 from mmgen.errors import ConfigError, unknown
 from mmgen.evaluation.config import TASKS
+from mmgen.files import read_yaml
 from mmgen.recipes import NAMES, Recipe, on_own_data
 
 _COMMON = ("level", "resamples", "seed", "rounds", "drift")
@@ -75,14 +76,12 @@ def read_rules(path: Path, name: str) -> Rules:
     Raises:
         ConfigError: missing, not YAML, an unknown or missing field, a value of the wrong kind.
     """
-    import yaml
-
     from mmgen.data.profile import MEASURES
 
     try:
-        content = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the gate's rules {str(path)!r}: {' '.join(str(error).split())}") from error
+        content = read_yaml(path)
+    except ConfigError as error:
+        raise ConfigError(f"cannot read the gate's rules {error}") from error
     sections = _section(content, ("default", *NAMES, *TASKS), path.name)
     default = _section(sections.get("default"), (*_COMMON, "metrics"), f"{path.name} default")
     own = _section(sections.get(name, {"metrics": {}}), (*_COMMON, "metrics"), f"{path.name} {name}")

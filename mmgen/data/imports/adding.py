@@ -114,7 +114,7 @@ def look_at_shards(tasks: Sequence[tuple[Path, str, Shard]]) -> list[list[Known]
     return [
         [
             (
-                Entry(sample.key, {}, {}, split, facts.get("family"), facts.get("concept")),
+                Entry(sample.key, {}, {}, split, _text(facts.get("family")), _text(facts.get("concept"))),
                 look_at_parts(sample.parts),
                 sample.key,
             )
@@ -123,6 +123,10 @@ def look_at_shards(tasks: Sequence[tuple[Path, str, Shard]]) -> list[list[Known]
         ]
         for folder, split, shard in tasks
     ]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _deal(

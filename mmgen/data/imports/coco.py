@@ -17,15 +17,19 @@ from mmgen.data.imports.columns import Columns, split_of
 from mmgen.data.imports.entry import Entry, FileSource, Refused
 from mmgen.data.imports.folder import below
 from mmgen.errors import ConfigError, DataError
+from mmgen.plain import is_plain, open_plain, read_plain
 
-MAX_BYTES = 2**30
+MAX_BYTES = 2**29
+"""Largest JSON: that of COCO 2017 with all captions has 92 MB."""
 
 
 def find(folder: Path) -> list[Path]:
     """JSON files of `folder`, or of its `annotations/`, that have images and annotations."""
     found = []
     for path in sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")]):
-        with path.open("rb") as file:
+        if not is_plain(path):
+            continue
+        with open_plain(path, path.name) as file:
             head = file.read(2**20)
         if b'"images"' in head or b'"annotations"' in head:
             found.append(path)
@@ -48,31 +52,29 @@ def read(folder: Path, asked: Columns) -> Iterator[Entry | Refused]:
 def _annotated(path: Path, folder: Path, language: str) -> Iterator[Entry | Refused]:
     where = path.relative_to(folder).as_posix()
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{where!r}: more than {MAX_BYTES} bytes; cut it")
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_plain(path, MAX_BYTES, where))
         images, annotations = value["images"], value["annotations"]
         captions: dict[Any, list[str]] = defaultdict(list)
         for one in annotations:
             captions[one["image_id"]].append(one["caption"])
-        names = [(one["id"], one["file_name"]) for one in images]
+        names = [(captions[one["id"]], one["file_name"]) for one in images]
     except KeyError as error:
-        keys = ", ".join(sorted(annotations[0])) if error.args == ("caption",) else ""
+        keys = ", ".join(sorted(one)) if error.args == ("caption",) else ""
         raise ConfigError(
             f"{where}: no {error} where COCO has it" + (f"; an annotation has: {keys}" if keys else "")
         ) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{where!r} is not a COCO captions JSON ({error})") from error
     base = _pictures(path, folder, names)
     split = split_of(path.name)
-    for number, name in names:
+    for texts, name in names:
         shown = f"{where}: {name}"[:200]
         try:
-            file = below(base, name)
+            file = below(base, name, folder)
         except DataError as error:
             yield Refused(shown, str(error))
             continue
-        said = [text for text in captions.get(number, []) if isinstance(text, str)]
+        said = [text for text in texts if isinstance(text, str)]
         if not said:
             yield Refused(shown, "no caption")
             continue
@@ -89,7 +91,7 @@ def _pictures(path: Path, folder: Path, names: list[tuple[Any, Any]]) -> Path:
     tail = re.sub(r"^(captions|instances|annotations)_", "", path.stem)
     places = [path.parent, folder, folder / "images", folder / tail, folder / "images" / tail]
     first = [name for _, name in names[:20] if isinstance(name, str)]
-    counts = [sum((place / name).is_file() for name in first) for place in places]
+    counts = [sum(is_plain(place / name) for name in first) for place in places]
     if not max(counts, default=0):
         looked = ", ".join(repr(place.relative_to(folder).as_posix()) for place in places if place.is_dir())
         raise DataError(f"{path.name}: none of its pictures ({', '.join(first[:3])}, ...) is in {looked}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmgen.data.imports.entry import Entry, Refused, Source
 from mmgen.errors import ConfigError, DataError, unknown
+from mmgen.modalities.text import bad_character
 
 TEXT = ("text", "caption", "captions", "transcription", "transcript", "sentence", "description")
 """Columns that are taken for captions when none is named, the first one that is there."""
@@ -94,14 +95,21 @@ def entry(
     *,
     split: str | None = None,
 ) -> Entry | Refused:
-    """One row as an entry; a row whose text is no text is refused."""
+    """One row as an entry; a row whose text is no text, or whose name or words hold control characters, is refused."""
+    if found := bad_character(name):
+        return Refused(name, f"its name has a {found}")
     captions = {}
     for language, column in columns.text.items():
         try:
             captions[language] = _texts(row.get(column))
         except DataError as error:
             return Refused(name, f"column {column!r}: {error}")
-    asked = {key: _word(row.get(column)) if column else None for key, column in _roles(columns).items()}
+    asked: dict[str, str | None] = {}
+    for role, named in _roles(columns).items():
+        try:
+            asked[role] = _word(row.get(named)) if named else None
+        except DataError as error:
+            return Refused(name, f"column {named!r}: {error}")
     if columns.split is not None and asked["split"] is not None:
         split = asked["split"]
     return Entry(name, dict(media), captions, split, asked["group"], asked["label"])
@@ -124,7 +132,12 @@ def _roles(columns: Columns) -> dict[str, str | None]:
 
 def _word(value: Any) -> str | None:
     """A label, group or split as text; nothing where the cell is empty."""
-    return None if value is None or value == "" else str(value)[:200]
+    if isinstance(value, dict | list | tuple | bytes):
+        raise DataError(f"{type(value).__name__} where a word is wanted")
+    word = "" if value is None else str(value)[:200]
+    if found := bad_character(word):
+        raise DataError(f"{found}; remove it")
+    return word or None
 
 
 def _texts(value: Any) -> tuple[str, ...]:

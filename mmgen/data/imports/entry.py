@@ -5,15 +5,17 @@ An `Entry` is small and can be sent to another process; bytes are read only wher
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from mmgen.data.shards import MAX_PART_BYTES
-from mmgen.errors import DataError
+from mmgen.errors import DataError, one_line
+from mmgen.plain import is_plain, open_plain, read_plain
+
+MAX_SHOWN = 300
+"""Longest name or reason of a sample that was left out, in characters."""
 
 
 class Source(Protocol):
@@ -36,21 +38,7 @@ class FileSource:
 
     def read(self) -> bytes:
         """The file's bytes."""
-        try:
-            info = os.lstat(self.path)
-            if not stat.S_ISREG(info.st_mode):
-                raise DataError(f"{self._name!r}: not a plain file (link, pipe, device or folder)")
-            if info.st_size > MAX_PART_BYTES:
-                raise DataError(f"{self._name!r}: {info.st_size} bytes; want at most {MAX_PART_BYTES}")
-            return Path(self.path).read_bytes()
-        except FileNotFoundError as error:
-            raise DataError(f"{self._name!r}: no such file") from error
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self._name!r}: cannot be read ({error})") from error
-
-    @property
-    def _name(self) -> str:
-        return Path(self.path).name
+        return read_plain(self.path, MAX_PART_BYTES, self.path.rpartition("/")[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +51,12 @@ class TarSource:
 
     def read(self) -> bytes:
         """The member's bytes."""
-        try:
-            with self.path.open("rb") as file:
+        with open_plain(self.path, self.path.name) as file:
+            try:
                 file.seek(self.offset)
                 data = file.read(self.size)
-        except OSError as error:
-            raise DataError(f"{self.path.name!r}: cannot be read ({error})") from error
+            except OSError as error:
+                raise DataError(f"{self.path.name!r}: cannot be read ({error})") from error
         if len(data) != self.size:
             raise DataError(f"{self.path.name!r}: cut short, {len(data)} of {self.size} bytes")
         return data
@@ -102,6 +90,8 @@ def _column(path: Path, column: str, row_group: int) -> Any:
     """A column of one row group: rows are asked for in order, so one group in memory is enough."""
     import pyarrow.parquet as pq
 
+    if not is_plain(path):
+        raise OSError("not a plain file any more")
     with pq.ParquetFile(path) as file:
         return file.read_row_group(row_group, columns=[column]).column(column)
 
@@ -129,3 +119,8 @@ class Refused:
 
     name: str
     reason: str
+
+    def __post_init__(self) -> None:
+        """Both may be of others' making, and stand in reports and on terminals: one line each."""
+        object.__setattr__(self, "name", one_line(self.name, MAX_SHOWN))
+        object.__setattr__(self, "reason", one_line(self.reason, MAX_SHOWN))

@@ -7,7 +7,10 @@ all other columns are facts. Metadata files one level down name their split: `tr
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +19,12 @@ from typing import Any
 from mmgen.data.imports.columns import ENDINGS, FILE, Columns, each, entry, media_columns
 from mmgen.data.imports.entry import Entry, FileSource, Refused, Source
 from mmgen.errors import ConfigError, DataError
+from mmgen.modalities.text import bad_character
+from mmgen.plain import open_plain, read_plain
 
 FILES = ("metadata.jsonl", "metadata.csv")
+MAX_TABLE_BYTES = 2**29
+"""Largest metadata file."""
 PEEKED = 100
 """Lines whose keys are the columns of a `.jsonl`."""
 _SIGNS = {
@@ -50,11 +57,13 @@ def read(folder: Path, asked: Columns) -> Iterator[Entry | Refused]:
 
 def _table(path: Path, asked: Columns, split: str | None, folder: Path) -> Iterator[Entry | Refused]:
     where = path.relative_to(folder).as_posix()
+    if not _inside(str(path.parent), folder):
+        raise DataError(f"{where!r}: a link leads out of the folder; put the files themselves here")
     try:
-        content = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_plain(path, MAX_TABLE_BYTES, where).decode("utf-8-sig")
+        found, rows = _csv(content) if path.suffix == ".csv" else _jsonl(content)
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where!r} cannot be read ({error}); save it as UTF-8") from error
-    found, rows = _csv(content) if path.suffix == ".csv" else _jsonl(content)
     columns = asked.chosen(found, where)
     media = media_columns(found)
     if not media:
@@ -67,7 +76,7 @@ def _table(path: Path, asked: Columns, split: str | None, folder: Path) -> Itera
             if (value := row.get(column)) in (None, ""):
                 continue
             try:
-                file = below(path.parent, value)
+                file = below(path.parent, value, folder)
                 modality = modality or kind(file)
             except DataError as error:
                 return Refused(f"{name} ({value})"[:200], str(error))
@@ -82,14 +91,16 @@ def _table(path: Path, asked: Columns, split: str | None, folder: Path) -> Itera
     yield from each(((f"{where} line {number}", row) for number, row in rows), make)
 
 
-def below(folder: Path, value: Any) -> str:
-    """`folder / value`, if that stays below the folder; as text, since there is one for every sample.
+def below(folder: Path, value: Any, root: Path) -> str:
+    """`folder / value`, if that stays below it and below `root`; as text, since there is one for every sample.
 
     Raises:
-        DataError: not a relative path, or one that leaves the folder.
+        DataError: not a relative path, one that leaves the folder, or a name with control characters.
     """
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str):
         raise DataError("the file's name is no text")
+    if found := bad_character(value):
+        raise DataError(f"the file's name has a {found}; rename the file")
     relative = value.replace("\\", "/")
     parts = [part for part in relative.split("/") if part not in ("", ".")]
     if relative.startswith("/") or ".." in parts or not parts or ":" in parts[0]:
@@ -97,14 +108,15 @@ def below(folder: Path, value: Any) -> str:
     # Of the file itself a link is refused where it is read; folders are looked up once each.
     *parents, name = parts
     above = "/".join([str(folder), *parents])
-    if not _inside(above, folder):
+    if not _inside(above, root):
         raise DataError("a link leads out of the folder")
     return f"{above}/{name}"
 
 
 @lru_cache(maxsize=4096)
 def _inside(path: str, folder: Path) -> bool:
-    return Path(path).resolve().is_relative_to(folder.resolve())
+    # Not Path.resolve, which raises on links that lead in circles.
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def kind(path: str) -> str:
@@ -115,11 +127,8 @@ def kind(path: str) -> str:
     """
     if (modality := ENDINGS.get(f".{path.rpartition('.')[2].lower()}")) is not None:
         return modality
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(4)
-    except (OSError, ValueError) as error:
-        raise DataError("no such file" if isinstance(error, FileNotFoundError) else str(error)) from error
+    with open_plain(path, path.rpartition("/")[2]) as file:
+        head = file.read(4)
     for sign, modality in _SIGNS.items():
         if head.startswith(sign):
             return modality
@@ -127,25 +136,30 @@ def kind(path: str) -> str:
 
 
 def _csv(content: str) -> tuple[list[str], Iterable[tuple[int, Any]]]:
-    reader = csv.DictReader(content.splitlines(keepends=True), restkey=None)
+    # Lines as the format has them: a text may hold characters that Python takes for line breaks.
+    reader = csv.DictReader(io.StringIO(content, newline=""), restkey=None)
     columns = [name for name in reader.fieldnames or [] if name]
 
     def rows() -> Iterator[tuple[int, Any]]:
-        try:
-            for row in reader:
-                line = reader.line_num
-                if None in row or None in row.values():
-                    yield line, Refused(f"metadata.csv line {line}", f"not {len(columns)} fields")
-                else:
-                    yield line, row
-        except csv.Error as error:
-            yield reader.line_num, Refused(f"metadata.csv line {reader.line_num}", str(error))
+        while True:
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:  # the reader goes on with the next line
+                yield reader.line_num, Refused(f"metadata.csv line {reader.line_num}", str(error))
+                continue
+            line = reader.line_num
+            if None in row or None in row.values():
+                yield line, Refused(f"metadata.csv line {line}", f"not {len(columns)} fields")
+            else:
+                yield line, row
 
     return columns, rows()
 
 
 def _jsonl(content: str) -> tuple[list[str], Iterable[tuple[int, Any]]]:
-    lines = [(number, line) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(content.split("\n"), 1) if line.strip()]
 
     def parsed(number: int, line: str) -> Any:
         try:
@@ -153,6 +167,7 @@ def _jsonl(content: str) -> tuple[list[str], Iterable[tuple[int, Any]]]:
         except (ValueError, RecursionError) as error:
             return Refused(f"metadata.jsonl line {number}", f"not JSON ({error})")
 
-    rows = [(number, parsed(number, line)) for number, line in lines]
-    columns = dict.fromkeys(key for _, row in rows[:PEEKED] if isinstance(row, dict) for key in row)
-    return list(columns), rows
+    rows = ((number, parsed(number, line)) for number, line in lines)
+    head = list(itertools.islice(rows, PEEKED))
+    columns = dict.fromkeys(key for _, row in head if isinstance(row, dict) for key in row)
+    return list(columns), itertools.chain(head, rows)

@@ -12,6 +12,12 @@ from typing import Any
 from mmgen.data.imports.columns import ENDINGS, MEDIA, Columns, entry, split_of
 from mmgen.data.imports.entry import CellSource, Entry, Refused, Source
 from mmgen.errors import ConfigError, DataError
+from mmgen.plain import is_plain
+
+MAX_ROWS = 2_000_000
+"""Most rows of a table: each becomes an entry in memory."""
+BATCH = 1024
+"""Rows in memory at a time: few bytes of a table may stand for very many rows."""
 
 
 def find(folder: Path) -> list[Path]:
@@ -27,18 +33,24 @@ def read(folder: Path, asked: Columns) -> Iterator[Entry | Refused]:
         DataError: a file that is not Parquet.
     """
     for path in find(folder):
-        yield from _table(path, asked)
+        if not is_plain(path):
+            raise DataError(f"{path.name!r}: not a plain file (link, pipe, device or folder); put the file itself here")
+        try:
+            yield from _table(path, asked)
+        except (ConfigError, DataError):
+            raise
+        except Exception as error:  # pyarrow raises ArrowException, OSError, KeyError and others
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{path.name!r} is not a whole Parquet file ({reason[:200]})") from error
 
 
 def _table(path: Path, asked: Columns) -> Iterator[Entry | Refused]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path.name!r} is not a Parquet file ({str(error).splitlines()[0]})") from error
-    with file:
+    with pq.ParquetFile(path) as file:
+        if not 0 <= file.metadata.num_rows <= MAX_ROWS:
+            raise DataError(f"{path.name!r}: {file.metadata.num_rows} rows; want at most {MAX_ROWS}; cut it")
         schema = file.schema_arrow
         media = {
             name: MEDIA.get(name)
@@ -59,6 +71,8 @@ def _table(path: Path, asked: Columns) -> Iterator[Entry | Refused]:
             for row, values in enumerate(rows):
                 name = f"{path.name}: row {count}"
                 count += 1
+                if count > file.metadata.num_rows:
+                    raise DataError(f"{path.name!r} has more rows than it says")
                 sources: dict[str, Source] = {}
                 for column, modality in media.items():
                     inner = values.get(column) or {}
@@ -77,8 +91,9 @@ def _paths(schema: Any, media: dict[str, str | None]) -> list[str]:
     ]
 
 
-def _rows(file: Any, group: int, columns: list[str]) -> list[dict[str, Any]]:
+def _rows(file: Any, group: int, columns: list[str]) -> Iterator[dict[str, Any]]:
     if not columns:
-        return [{} for _ in range(file.metadata.row_group(group).num_rows)]
-    rows: list[dict[str, Any]] = file.read_row_group(group, columns=columns).to_pylist()
-    return rows
+        yield from ({} for _ in range(min(file.metadata.row_group(group).num_rows, MAX_ROWS)))
+        return
+    for batch in file.iter_batches(BATCH, row_groups=[group], columns=columns):
+        yield from batch.to_pylist()
