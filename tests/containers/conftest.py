@@ -78,7 +78,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
 def images(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Role -> name of the image, built by `.ci/images` from a copy of the sources."""
     context = tmp_path_factory.mktemp("context")
-    for name in ("mmgen", "components", ".ci"):
+    for name in ("mmgen", "pipelines", "components", ".ci"):
         shutil.copytree(ROOT / name, context / name)
     for name in ("gates.yaml", "constraints.txt", ".dockerignore"):
         shutil.copy(ROOT / name, context / name)

@@ -26,8 +26,8 @@ COMMANDS = [
     if line.startswith("$ ")
 ]
 VERBS = [line for line in COMMANDS if line.startswith(".venv/bin/mmgen ")]
-# A server that runs until it is stopped has a test of its own.
-QUICK = [line for line in VERBS if line != ".venv/bin/mmgen ui"]
+# Servers that run until they are stopped have tests of their own.
+QUICK = [line for line in VERBS if line not in (".venv/bin/mmgen ui", ".venv/bin/mmgen serve")]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
 def test_every_command_on_the_page_runs_in_the_order_in_which_it_stands(clone: Path) -> None:
     first = run(clone, ".venv/bin/mmgen run")
     assert first.returncode == 30, first.stderr  # the small model learns nothing, so the gate keeps it out
-    promoted = run(clone, ".venv/bin/mmgen promote 1")
+    promoted = run(clone, ".venv/bin/mmgen promote 1 --approve")
     assert promoted.returncode == 0, promoted.stderr
 
     for line in QUICK:
