@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-CRDS = Path(os.environ.get("MMGEN_CRDS", ROOT.parent / "shared" / "crds"))
+CRDS = Path(os.environ.get("MMGEN_CRDS") or ROOT.parent / "shared" / "crds")
 """Folder of schemas of custom resources, `group_version_Kind.json`; without it those are not held against any."""
 
 SERVER = "1.37"
