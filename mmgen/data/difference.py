@@ -60,8 +60,11 @@ def difference(before: Path, after: Path, progress: Progress, workers: int) -> D
         here = see(new, known | there, crew, progress)
     if not known.keys() >= there.keys() | here.keys():
         keep(after, there | here)
-    a = {seen.key: seen for samples in there.values() for seen in samples}
-    b = {seen.key: seen for samples in here.values() for seen in samples}
+    # Shards come in the order in which their readers end: what is said of them must not depend on it.
+    a, b = (
+        {seen.key: seen for seen in sorted((s for of in shards.values() for s in of), key=lambda seen: seen.key)}
+        for shards in (there, here)
+    )
     both = [(a[key], b[key]) for key in sorted(a.keys() & b.keys())]
     added = [b[key] for key in sorted(b.keys() - a.keys())]
     changed = [now for was, now in both if was.digest != now.digest]
