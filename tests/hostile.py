@@ -147,8 +147,9 @@ COCO = json.dumps(
 ).encode()
 ABC = b"X:1\nT:Test\nM:4/4\nL:1/8\nQ:1/4=90\nK:D\n|:A>Bc [CEG]2 (3ABc d-d|z4 ^f'_g,/2e//:|1 A4:|2 B4|]\n"
 GATES = (
-    b"default:\n  level: 0.95\n  resamples: 2000\n  seed: 0\n  metrics:\n    loss: {direction: lower, floor: 3.5}\n"
-    b"gan: &a\n  metrics:\n    recall: {direction: higher, margin: 0.02, gain: 0.01}\nemoji: *a\n"
+    b"default:\n  level: 0.95\n  resamples: 2000\n  seed: 0\n  rounds: 2\n"
+    b"  metrics:\n    loss: {direction: lower, floor: 3.5}\n"
+    b"gan: &a\n  metrics:\n    recall: {direction: higher, margin: 0.02, gain: 0.01, effect: 0.03}\nemoji: *a\n"
 )
 PARAMS = b"recipe: emoji\nsettings:\n  training:\n    steps: 3000\n    lr: 1.0e-3\n  data.languages: [en, de]\n"
 SEALED = b"some bytes"
