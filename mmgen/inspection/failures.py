@@ -35,10 +35,10 @@ def large(groups: Sequence[str]) -> list[str]:
 
 
 def gallery(examples: Sequence[Example], losses: Sequence[float], groups: Sequence[str], what: str) -> Section:
-    """The worst few answers of each group.
+    """The worst few answers of each group; those that are right are no failures, however few are wrong.
 
     Args:
-        examples: what was asked and what came, a tile each.
+        examples: what was asked and what came, a tile each; its remarks say whether it is right, where that can be said.
         losses: how bad each is; larger is worse.
         groups: of each; where no group is large enough all are one.
         what: what a loss is, such as `chrF, 100 is right`, for the reader.
@@ -47,11 +47,16 @@ def gallery(examples: Sequence[Example], losses: Sequence[float], groups: Sequen
     own = list(groups) if named else ["all"] * len(groups)
     tiles = []
     for name in named or ["all"]:
-        rows = [row for row, group in enumerate(own) if group == name]
+        rows = [row for row, group in enumerate(own) if group == name and not _right(examples[row])]
         for row in sorted(rows, key=lambda row: (-losses[row], row))[:WORST]:
             tiles.append(replace(examples[row], title=f"{name}: {examples[row].title}"))
     about = f"The {WORST} worst answers of each group ({', '.join(named) or 'no groups'}) by {what}."
     return Section("failures", "Worst failures by group", about, tiles)
+
+
+def _right(example: Example) -> bool:
+    said = [verdict for _, verdict in example.remarks if verdict is not None]
+    return bool(said) and all(said)
 
 
 def by_group(

@@ -178,6 +178,14 @@ def test_the_gallery_shows_the_planted_failure_of_each_group_first_and_leaves_sm
     assert alone[0].title == f"all: prompt {len(groups) - 1}"
 
 
+def test_an_answer_that_is_right_is_no_failure() -> None:
+    tiles = [Example(f"prompt {row}", remarks=[("taken for it", row != 2)]) for row in range(LEAST)]
+
+    found = gallery(tiles, [1.0] * LEAST, ["cats"] * LEAST, "loss").examples
+
+    assert [tile.title for tile in found] == ["cats: prompt 2"]
+
+
 def test_scores_are_told_group_by_group() -> None:
     values, groups = [1.0] * LEAST + [0.0] * LEAST, ["cats"] * LEAST + ["dogs"] * LEAST
 
