@@ -38,7 +38,7 @@ def gallery(examples: Sequence[Example], losses: Sequence[float], groups: Sequen
     """The worst few answers of each group; those that are right are no failures, however few are wrong.
 
     Args:
-        examples: what was asked and what came, a tile each; its remarks say whether it is right, where that can be said.
+        examples: what was asked and what came, a tile each; its remarks say whether it is right, where known.
         losses: how bad each is; larger is worse.
         groups: of each; where no group is large enough all are one.
         what: what a loss is, such as `chrF, 100 is right`, for the reader.
