@@ -157,7 +157,11 @@ def joined(device: str) -> Iterator[Workers]:
     place = _device(device, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
     backend = "nccl" if place.type == "cuda" else "gloo"
     with _together():
-        dist.init_process_group(backend, timeout=PATIENCE, rank=rank, world_size=size)
+        store, _, _ = next(dist.rendezvous("env://", timeout=PATIENCE))
+        # torchrun keeps its store when it starts all again: without a name of their own, those that come first would
+        # read the addresses of processes that are gone, and wait for them.
+        tries = dist.PrefixStore(f"restart-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        dist.init_process_group(backend, store=tries, timeout=PATIENCE, rank=rank, world_size=size)
     try:
         yield Workers(rank=rank, size=size, device=place)
     finally:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch.distributed
 
 from mmgen.errors import ConfigError, MmgenError, OutOfMemoryError, WorkersError
 from mmgen.files import sha256_file, write_json
@@ -142,3 +143,38 @@ def test_an_error_that_was_told_is_what_ends_a_group() -> None:
     ):
         with pytest.raises(kind, match=said):
             raise group.reason(told, "processes ended with code 1")
+
+
+JOINS = """
+import os, sys, time
+from mmgen.training.workers import joined
+
+time.sleep(float(sys.argv[1]))
+with joined("cpu") as workers:
+    print("together", flush=True)
+    os._exit(0)
+"""
+
+
+def test_processes_that_start_again_do_not_wait_for_those_that_are_gone() -> None:
+    """torchrun's store outlives them, and holds addresses where nobody listens any more."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "GLOO_SOCKET_IFNAME": "lo"}
+    told |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    for restart, late in enumerate((None, 0, 1)):
+        told["TORCHELASTIC_RESTART_COUNT"] = str(restart)
+        children = [
+            subprocess.Popen(
+                [sys.executable, "-c", JOINS, "2" if rank == late else "0"],
+                env={**os.environ, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                cwd=REPOSITORY,
+            )
+            for rank in range(2)
+        ]
+        try:
+            assert [child.communicate(timeout=60)[0] for child in children] == [b"together\n"] * 2, restart
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
