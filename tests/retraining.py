@@ -26,7 +26,7 @@ from tests.whole_run import ROOT, place, small_params
 
 PERSON = {f"GIT_{who}_{what}": "team" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 EASY = {
-    "default": {"level": 0.95, "resamples": 1000, "seed": 0, "metrics": {}},
+    "default": {"level": 0.95, "resamples": 1000, "seed": 0, "rounds": 1, "metrics": {}},
     "emoji": {"metrics": {"codec.psnr": {"direction": "higher", "floor": 0}}},
 }
 """Rules that a model which has learned nothing can meet."""

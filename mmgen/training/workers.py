@@ -151,16 +151,18 @@ def joined(device: str) -> Iterator[Workers]:
         WorkersError: the others did not come.
     """
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     # Each asks for the GPUs of all: so all refuse, and nobody waits for one that has.
     place = _device(device, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
     backend = "nccl" if place.type == "cuda" else "gloo"
     with _together():
-        store, _, _ = next(dist.rendezvous("env://", timeout=PATIENCE))
+        store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
         # torchrun keeps its store when it starts all again: without a name of their own, those that come first would
         # read the addresses of processes that are gone, and wait for them.
-        tries = dist.PrefixStore(f"restart-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        tries = PrefixStore(f"restart-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         dist.init_process_group(backend, store=tries, timeout=PATIENCE, rank=rank, world_size=size)
     try:
         yield Workers(rank=rank, size=size, device=place)

@@ -71,6 +71,8 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     finally:
         daemon.terminate()  # it ends its containers and its own containerd
         daemon.wait(60)
+        for mount in (folder / "exec" / "netns").glob("*"):  # the daemon leaves them
+            subprocess.run(["umount", mount], check=False)
         shutil.rmtree(folder / "data", ignore_errors=True)
 
 

@@ -72,10 +72,10 @@ def test_kills_at_random_moments_end_in_the_same_bytes_and_no_row_twice(fast: Pa
 
 @pytest.mark.minutes
 def test_two_hundred_kills_end_in_the_same_bytes(fast: Path, tiny_emoji: Path) -> None:
-    """A day's worth, over one training of the default recipe."""
+    """A day's worth, over one training of the default recipe, or two where the machine is fast."""
     said = trainer("recipe", fast, 200, seconds=1500, TINY_EMOJI=str(tiny_emoji))
 
-    assert "kills 200" in said
+    assert said.startswith("kills 200 runs ")
 
 
 def three(folder: Path) -> None:
