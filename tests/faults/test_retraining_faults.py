@@ -52,7 +52,7 @@ def test_changed_data_are_retrained_once_and_poisoned_data_leave_the_champion_al
     assert "promote, awaiting approval" in first.comment
     assert "| codec.psnr |" in first.comment
     assert team.champion() is None
-    team.verb("promote", "1")
+    team.verb("promote", "1", "--approve")
 
     team.change(fewer, "withdraw a sample")
     both = [team.start("--no-promote") for _ in range(2)]
