@@ -257,7 +257,8 @@ def report(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
         if compared.is_file():
             scores = read_json(compared)["scores"]
             sealed_output(run.root, "evaluate", scores)
-            folders["champion"] = run.root / "stages" / "evaluate" / scores
+            if (folder := run.root / "stages" / "evaluate" / scores).joinpath("metrics.json").is_file():
+                folders["champion"] = folder  # else it could not be scored, and the verdict says why
         spent = attempts.cost(run).text()
         facts = {**run.facts("report"), "kfp_run": kfp_run, "cost": spent, "drift": drift.found(run)}
         write_report(run.recipe, run.data_folder, folders, out, facts=facts)

@@ -57,15 +57,20 @@ def group(size: int, work: Callable[[Workers], None]) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
 
 
+def _say(error: BaseException) -> None:
+    """One line, in one write: another process may speak at the same moment."""
+    os.write(1, json.dumps({"error": type(error).__name__, "text": str(error)}).encode() + b"\n")
+
+
 def _code(work: Callable[[Workers], None]) -> int:
     try:
         with joined("cpu") as workers:
             work(workers)
     except MmgenError as error:
-        print(json.dumps({"error": type(error).__name__, "text": str(error)}), flush=True)
+        _say(error)
         return error.exit_code
     except (KeyboardInterrupt, MemoryError) as error:
-        print(json.dumps({"error": type(error).__name__, "text": str(error)}), flush=True)
+        _say(error)
         return 60
     except BaseException:
         traceback.print_exc()
