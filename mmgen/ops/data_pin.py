@@ -87,9 +87,8 @@ def get_version(folder: Path, rev: str, out: Path) -> Path:
     done = _dvc("get", "--quiet", ".", folder.as_posix(), "--rev", rev, "--out", str(out))
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).removeprefix("ERROR: ").split())[:200]
-        raise ConfigError(
-            f"DVC has no version of {str(folder)!r} at {rev!r} ({reason}); pin it first: dvc add {folder}"
-        )
+        why = f" ({reason})" if reason else ""
+        raise ConfigError(f"DVC has no version of {str(folder)!r} at {rev!r}{why}; pin it first: dvc add {folder}")
     return out
 
 

@@ -33,13 +33,14 @@ from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus
 from mmgen.data.order import generator
 from mmgen.errors import ConfigError, unknown
-from mmgen.examples import Example, spread
+from mmgen.examples import Example
 from mmgen.modalities.image import Picture, from_tensor, resize, to_tensor
 from mmgen.models.anyto.memory import PhraseMemory
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
 from mmgen.models.base import Loss, Model, seeded
 from mmgen.models.growing import grow
 from mmgen.models.likely import caption_numbers, log_likelihoods
+from mmgen.models.previews import drawn, told
 from mmgen.models.tokens.batches import Batch, TokensBatches, without_padding
 from mmgen.models.tokens.codebooks import PrincipalCodebooks
 from mmgen.models.tokens.config import TokensConfig
@@ -47,7 +48,6 @@ from mmgen.models.tokens.transformer import Transformer, source_then_target
 
 CHUNK = 256
 """Most captions or pictures in one pass: bounds memory."""
-PREVIEW = 16
 
 
 class Tokens(Model):
@@ -239,15 +239,10 @@ class Tokens(Model):
         return made
 
     def preview(self, corpus: Corpus, seed: int) -> list[Example]:
-        """Pictures of the same captions for every run on a data set, spread over it; captions, where it cannot draw."""
-        shown = corpus.take(spread(len(corpus), PREVIEW))
-        asked = shown.captions(self.languages[0])
-        if not self.config.image_batch:
-            real = shown.images(self.config.image_px)
-            told = self.generate({"image": real}, "text", len(real), seed=seed, options={})
-            return [Example(text or "nothing", {"real": picture}) for text, picture in zip(told, real, strict=True)]
-        drawn = self.generate({"text": asked}, "image", len(asked), seed=seed, options={})
-        return [Example(caption, {"drawn": picture}) for caption, picture in zip(asked, drawn, strict=True)]
+        """Pictures that it draws of captions; captions of pictures, where it cannot draw."""
+        if self.config.image_batch:
+            return drawn(self, corpus, self.languages[0], seed)
+        return told(self, corpus, self.config.image_px, seed)
 
     @torch.no_grad()
     def reconstruct(self, pictures: Sequence[Picture]) -> list[Picture]:
