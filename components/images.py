@@ -1,7 +1,7 @@
 """The container images that components run in, by role: the only place where one is named.
 
-Roles become full names with a digest when a pipeline is compiled (pipelines/images.py). The local runner uses this
-machine's Python instead, and warns about images whose name does not say python.
+Roles become full names with a digest when a pipeline is compiled (pipelines/cluster/images.py). The local runner uses
+this machine's Python instead, and warns about images whose name does not say python.
 """
 
 from __future__ import annotations

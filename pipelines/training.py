@@ -17,8 +17,8 @@ from components.report import report
 from components.train import train
 from components.validate import validate
 from mmgen.recipes import NAMES
-from pipelines.images import Images
-from pipelines.profiles import Resources, apply
+from pipelines.cluster.images import Images
+from pipelines.cluster.profiles import Resources, apply
 
 
 def pipeline(images: Images | None = None, profile: Mapping[str, Resources] | None = None) -> Any:

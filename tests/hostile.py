@@ -434,7 +434,7 @@ def check_gates(data: bytes, folder: Path) -> None:
 
 def check_params(data: bytes, folder: Path) -> None:
     """A recipe's name and settings."""
-    from pipelines.options import chosen
+    from pipelines.choices import chosen
 
     (folder / "params.yaml").write_bytes(data)
     os.chdir(folder)

@@ -240,7 +240,7 @@ class StandIn:
         events = folder / f"{run['run_id']}.jsonl"
         with (folder / f"{run['run_id']}.log").open("wb") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.local", run["run_id"], json.dumps(parameters)],
+                [sys.executable, "-m", "pipelines.local.run", run["run_id"], json.dumps(parameters)],
                 stdin=subprocess.PIPE,  # it ends when this does
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from mmgen.files import read_json
-from pipelines.systems import MEASURED
+from pipelines.studies.systems import MEASURED
 from tests.whole_run import ROOT
 
 PAGE = (ROOT / "docs" / "choosing.md").read_text()

@@ -16,7 +16,7 @@ from mmgen.files import read_json
 from mmgen.ops import jobs
 from mmgen.ops.stages import open_run
 from mmgen.progress import choose
-from pipelines import compile as compiling
+from pipelines.cluster import compile as compiling
 from tests.whole_run import SMALL, WholeRun, mmgen, place
 
 HOSTILE = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmgen.data.shards import Sample
-from pipelines.images import UNPUSHED
+from pipelines.cluster.images import UNPUSHED
 from tests.kfp_api import StandIn
 from tests.retraining import Team
 from tests.s3_remote import KEYS, s3_remote

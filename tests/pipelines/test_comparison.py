@@ -11,8 +11,8 @@ import pytest
 from mmgen.errors import ConfigError
 from mmgen.files import seal, write_json
 from mmgen.modalities import image
-from pipelines.comparison import find, scores
-from pipelines.comparison_page import write_page
+from pipelines.studies.comparison import find, scores
+from pipelines.studies.comparison_page import write_page
 
 
 def evaluated(root: Path, key: str, values: list[float], prompts: list[str], side: int, data: str = "d1") -> Path:

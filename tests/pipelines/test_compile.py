@@ -11,9 +11,9 @@ import yaml
 
 from mmgen.errors import ConfigError
 from mmgen.ops.keys import STAGES
-from pipelines import compile as compiling
-from pipelines.images import Images, parse
-from pipelines.profiles import ACCELERATOR, NAMES, PROFILES
+from pipelines.cluster import compile as compiling
+from pipelines.cluster.images import Images, parse
+from pipelines.cluster.profiles import ACCELERATOR, NAMES, PROFILES
 from tests.whole_run import mmgen
 
 LARGEST_BYTES = 100_000

@@ -9,7 +9,7 @@ import zoneinfo
 import pytest
 
 from mmgen.errors import ConfigError
-from pipelines.cron import check_zone, firings, parse
+from pipelines.cluster.cron import check_zone, firings, parse
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 

@@ -19,9 +19,9 @@ from mmgen.ops import keys
 from mmgen.ops.scores import scores_of
 from mmgen.ops.stages import _git
 from mmgen.progress import Progress
-from pipelines import lock
-from pipelines.containers import Containers
-from pipelines.images import UNPUSHED
+from pipelines.cluster import lock
+from pipelines.cluster.images import UNPUSHED
+from pipelines.local.containers import Containers
 from tests.unit.runs import small_run
 from tests.whole_run import ROOT, WholeRun, mmgen
 
@@ -116,7 +116,7 @@ def test_an_image_holds_the_locked_versions_with_hashes_and_all_that_they_requir
     lines = lock.path(target).read_text().splitlines()[1:]
     found = [LINE.fullmatch(line) for line in lines]
 
-    assert all(found), "a line without a hash; run: python -m pipelines.lock"
+    assert all(found), "a line without a hash; run: python -m pipelines.cluster.lock"
     assert {match[1]: match[2] for match in found if match} == lock.packages(target)
 
 

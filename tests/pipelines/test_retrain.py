@@ -21,10 +21,10 @@ from mmgen.errors import StorageError
 from mmgen.ops.data_pin import pull
 from mmgen.ops.stages import locked, open_run
 from mmgen.progress import Progress
-from pipelines.cli import cli
-from pipelines.comment import write
-from pipelines.options import chosen
-from pipelines.retrain import Outcome, retrain
+from pipelines.choices import chosen
+from pipelines.cli.main import cli
+from pipelines.retraining.comment import write
+from pipelines.retraining.retrain import Outcome, retrain
 from tests.retraining import Team, seal_all
 from tests.unit.runs import small_run
 from tests.whole_run import ROOT, SMALL

@@ -19,13 +19,13 @@ import yaml
 
 from mmgen.errors import ConfigError, MmgenError
 from mmgen.ops.stages import run_stage
-from pipelines import cluster as clusters
-from pipelines import submit as submitting
-from pipelines.cluster import Cluster, connect
-from pipelines.cluster_auth import ClusterError, credentials
-from pipelines.compile import compiled
-from pipelines.images import UNPUSHED
-from pipelines.submit import Request, claims, submit
+from pipelines.cluster import client as clusters
+from pipelines.cluster import submit as submitting
+from pipelines.cluster.auth import ClusterError, credentials
+from pipelines.cluster.client import Cluster, connect
+from pipelines.cluster.compile import compiled
+from pipelines.cluster.images import UNPUSHED
+from pipelines.cluster.submit import Request, claims, submit
 from tests.kfp_api import StandIn
 from tests.retraining import cpu_seconds
 from tests.unit.runs import fill_gate, small_run

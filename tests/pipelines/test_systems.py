@@ -9,7 +9,7 @@ import pytest
 
 from mmgen import recipes
 from mmgen.files import read_json
-from pipelines import ablations, systems
+from pipelines.studies import ablations, systems
 from tests.whole_run import mmgen
 
 

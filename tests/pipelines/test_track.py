@@ -13,7 +13,7 @@ from mmgen.ops import outbox
 from mmgen.ops.mlflow_client import connected, tracking_uri
 from mmgen.ops.shipping import HEARTBEAT
 from mmgen.ops.tracking import stage_run
-from pipelines.cli import cli
+from pipelines.cli.main import cli
 from tests.unit.conftest import migrated_database, own_tracker, root
 from tests.unit.runs import small_run
 

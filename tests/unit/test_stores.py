@@ -30,7 +30,7 @@ from mmgen.ops.promotions import Move
 from mmgen.ops.roots import REMOTE, open_root, store_of
 from mmgen.ops.shelf import shelf
 from mmgen.ops.stages import StageResult, run_stage, scratch, sealed_output, throw_away
-from pipelines.machine import examine
+from pipelines.local.doctor import examine
 from tests import s3 as laboratory
 from tests.s3 import BUCKET, Proxy, Server
 from tests.unit.runs import small_run

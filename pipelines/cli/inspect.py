@@ -1,0 +1,67 @@
+"""Verb `inspect`: one page that looks into a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipelines.choices import model_folder
+from pipelines.cli.options import data_option, json_option, recipe_option, root_option, things_option
+from pipelines.terminal import answer
+
+
+@click.command()
+@things_option
+@click.option("--model", default="champion", show_default=True, metavar="champion|VERSION|PATH", help="Which model.")
+@recipe_option
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="inspect.html",
+    show_default=True,
+    help="The page; it needs nothing beside it.",
+)
+@data_option
+@root_option
+@json_option
+def inspect(
+    given: tuple[str, ...],
+    model: str,
+    recipe: str | None,
+    seed: int,
+    out: Path,
+    data_root: Path,
+    root: Path,
+    as_json: bool,
+) -> None:
+    """Look into a model.
+
+    What it makes of a question, where it looks for each word, which pixels and words matter, what lies between two
+    things, what latent numbers mean, the nearest training pictures, the worst failures of each group: all that its
+    family can show. Without --from it is asked a few held-out prompts.
+
+    \b
+    mmgen inspect --from text="red heart" --from text="blue heart"
+    mmgen inspect --recipe show-and-tell --from image=heart.png --out heart.html
+    mmgen inspect --recipe vae --model 2
+    """
+    from mmgen.files import write_bytes
+    from mmgen.inspection import inspect as inspection
+    from pipelines.cli.options import read_things
+    from pipelines.studies.trained import evaluation_of, recipe_of
+
+    folder = model_folder(model, recipe, root)
+    made_by = recipe_of(folder, recipe)
+    evaluation, judge = evaluation_of(folder, root)
+    page, missing = inspection.inspect(
+        folder, made_by, data_root / made_by.data.name, evaluation, judge, read_things(given), seed
+    )
+    write_bytes(out, page.encode())
+    if as_json:
+        answer({"page": str(out), "missing": missing})
+        return
+    for name, why in missing.items():
+        click.echo(f"no {name}: {why}")
+    click.echo(out)

@@ -1,0 +1,1 @@
+"""Runs on a cluster with Kubeflow: compile, submit, schedule, watch."""

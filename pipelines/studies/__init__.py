@@ -1,0 +1,1 @@
+"""Many runs compared: all recipes measured, ablations, two models side by side."""
