@@ -25,12 +25,9 @@ def evaluate(
         scores: sealed folder with every score, its interval, and the grids.
         metrics: the headline scores.
     """
-    import os
+    from mmgen.ops import outputs, task
 
-    from mmgen.ops import jobs, outputs
-
-    with jobs.opened("evaluate", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
-        result = jobs.evaluate(job.run, job.progress, kfp_run=kfp_run)
-        jobs.score_for_gate(job.run, job.progress)
-        scores.uri, scores.metadata = str(result.folder), job.run.facts("evaluate")
-        metrics.metadata.update(outputs.headline(job.run))
+    run = task.perform("evaluate", recipe, settings, root, data, kfp_run)
+    outputs.write_pointer(run, "evaluate", scores.path)
+    scores.metadata.update(run.facts("evaluate"))
+    metrics.metadata.update(outputs.headline(run))

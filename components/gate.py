@@ -23,11 +23,9 @@ def gate(
         verdict: sealed folder with the decision and its table.
         page: the same for people.
     """
-    import os
+    from mmgen.ops import outputs, task
 
-    from mmgen.ops import jobs, outputs
-
-    with jobs.opened("gate", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
-        result = jobs.gate(job.run, job.progress, kfp_run=kfp_run)
-        verdict.uri, verdict.metadata = str(result.folder), {"decision": outputs.verdict(job.run)["decision"]}
-        outputs.copy_page(job.run, "gate", "verdict.html", page.path)
+    run = task.perform("gate", recipe, settings, root, data, kfp_run)
+    outputs.write_pointer(run, "gate", verdict.path)
+    verdict.metadata["decision"] = outputs.verdict(run)["decision"]
+    outputs.copy_page(run, "gate", "verdict.html", page.path)

@@ -23,11 +23,9 @@ def judge(
         judge_model: sealed folder with the judge's weights.
         metrics: the judge's own accuracy on held-out real pictures, with its interval.
     """
-    import os
+    from mmgen.ops import outputs, task
 
-    from mmgen.ops import jobs, outputs
-
-    with jobs.opened("judge", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
-        result = jobs.judge(job.run, job.progress, kfp_run=kfp_run)
-        judge_model.uri, judge_model.metadata = str(result.folder), job.run.facts("judge")
-        metrics.metadata.update(outputs.judge_scores(job.run))
+    run = task.perform("judge", recipe, settings, root, data, kfp_run)
+    outputs.write_pointer(run, "judge", judge_model.path)
+    judge_model.metadata.update(run.facts("judge"))
+    metrics.metadata.update(outputs.judge_scores(run))

@@ -24,10 +24,8 @@ def register(
         verdict: output of `gate`.
         version: the registered version; its name, number and aliases are in the metadata.
     """
-    import os
+    from mmgen.ops import outputs, task
 
-    from mmgen.ops import jobs, outputs
-
-    with jobs.opened("register", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
-        result = jobs.register(job.run, job.progress, kfp_run=kfp_run, promote=promote)
-        version.uri, version.metadata = str(result.folder), outputs.registered(job.run)
+    run = task.perform("register", recipe, settings, root, data, kfp_run, promote=promote)
+    outputs.write_pointer(run, "register", version.path)
+    version.metadata.update(outputs.registered(run))

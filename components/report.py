@@ -21,10 +21,7 @@ def report(
         version: output of `register`.
         page: samples beside the truth, curves, captions, the verdict and where it all comes from.
     """
-    import os
+    from mmgen.ops import outputs, task
 
-    from mmgen.ops import jobs, outputs
-
-    with jobs.opened("report", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
-        jobs.report(job.run, job.progress, kfp_run=kfp_run)
-        outputs.copy_page(job.run, "report", "report.html", page.path)
+    run = task.perform("report", recipe, settings, root, data, kfp_run)
+    outputs.copy_page(run, "report", "report.html", page.path)

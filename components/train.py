@@ -23,11 +23,9 @@ def train(
         model: sealed folder with safetensors weights, curves and sample grids.
         metrics: steps, seconds, parameters and the last losses.
     """
-    import os
+    from mmgen.ops import outputs, task
 
-    from mmgen.ops import jobs, outputs
-
-    with jobs.opened("train", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
-        result = jobs.train(job.run, job.progress, kfp_run=kfp_run)
-        model.uri, model.metadata = str(result.folder), job.run.facts("train")
-        metrics.metadata.update(outputs.training_figures(job.run))
+    run = task.perform("train", recipe, settings, root, data, kfp_run)
+    outputs.write_pointer(run, "train", model.path)
+    model.metadata.update(run.facts("train"))
+    metrics.metadata.update(outputs.training_figures(run))

@@ -23,14 +23,11 @@ def validate(
         page: every expectation and the samples that broke it, written also when the stage fails.
         metrics: samples checked, expectations met and samples set aside.
     """
-    import os
+    from mmgen.ops import outputs, task
 
-    from mmgen.ops import jobs, outputs
-
-    with jobs.opened("validate", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
-        try:
-            jobs.validate(job.run, job.progress, kfp_run=kfp_run)
-        finally:
-            outputs.copy_validation(job.run, page.path)
-        dataset.uri, dataset.metadata = str(job.run.data_folder), {"version": job.run.data_version}
-        metrics.metadata.update(outputs.counts(job.run))
+    run = task.perform(
+        "validate", recipe, settings, root, data, kfp_run, finished=lambda run: outputs.copy_validation(run, page.path)
+    )
+    outputs.write_data_pointer(run, dataset.path)
+    dataset.metadata["version"] = run.data_version
+    metrics.metadata.update(outputs.counts(run))

@@ -4,7 +4,9 @@
                                                            row every few seconds, a row when it ends
 
 Rows are appended and synced, so the budget holds whatever retries the stage: an attempt that was killed has no last
-row, and costs what its newest one says.
+row, and costs what its newest one says. Where the root has a store, the ledger is copied there
+(`<store>/attempts/train/0123456789abcdef.jsonl`) when an attempt starts, every minute and when it ends, so that the
+next pod goes on with it, and whoever watches a job of other pods can read why it ended.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,13 +25,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmgen.errors import BudgetError, ConfigError, MmgenError, OutOfMemoryError, TrainingError
+from mmgen.errors import (
+    BudgetError,
+    ConfigError,
+    MmgenError,
+    OutOfMemoryError,
+    StorageError,
+    TrainingError,
+    one_line,
+)
+from mmgen.files import write_bytes
 from mmgen.ops.keys import STAGES
 from mmgen.ops.machine import gpus, memory_limit, memory_used, peak_memory
+from mmgen.ops.roots import store_of
 from mmgen.ops.stages import Run
 
 BEAT_SECONDS = 10.0
 """Most seconds of a killed attempt that its ledger does not know of."""
+COPY_SECONDS = 60.0
+"""The same where the ledger is read from the root's store."""
 CHECK_SECONDS = 0.5
 NEAR = 0.9
 """An attempt that was killed with so much of the memory in use was killed for it."""
@@ -80,6 +95,22 @@ def ledger(run: Run, stage: str) -> Path:
     return folder.with_name(f"{folder.name}.attempts.jsonl")
 
 
+def fetch(run: Run) -> None:
+    """Bring the ledgers of all stages of a run from the root's store, where other pods have written to them.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+    if (store := store_of(run.root)) is None:
+        return
+    for stage in STAGES:
+        path, there = ledger(run, stage), _place(run, stage)
+        if store.exists(there):
+            content, _ = store.get_bytes(there)
+            if not path.exists() or len(content) > path.stat().st_size:  # rows are only ever added
+                write_bytes(path, content)
+
+
 def attempts(path: Path) -> list[dict[str, Any]]:
     """The attempts in a ledger, in order; each is its rows, the later over the earlier."""
     found: dict[int, dict[str, Any]] = {}
@@ -117,9 +148,10 @@ def attempt(run: Run, stage: str) -> Iterator[Attempt]:
         OutOfMemoryError: in place of Python's own.
         Whatever the block raises.
     """
+    fetch(run)
     tried = Attempt(run, stage)
     tried.start()
-    outcome = "bug"
+    outcome, why = "bug", ""
     try:
         yield tried
         outcome = "ok"
@@ -131,21 +163,26 @@ def attempt(run: Run, stage: str) -> Iterator[Attempt]:
     except MemoryError as error:
         outcome = MEMORY
         raise OutOfMemoryError("out of memory; run it where there is more, or with smaller sizes") from error
-    except TrainingError:
-        outcome = "training"
+    except TrainingError as error:
+        outcome, why = "training", str(error)
         raise
     except MmgenError as error:
-        outcome = OUTCOMES.get(error.exit_code, "bug")
+        outcome, why = OUTCOMES.get(error.exit_code, "bug"), str(error)
+        raise
+    except Exception as error:
+        why = one_line(f"a bug of mmgen, {type(error).__name__}: {error}")
         raise
     finally:
-        tried.end(outcome)
+        tried.end(outcome, why)
 
 
-def end_open(path: Path, outcome: str) -> None:
-    """End the last attempt of a ledger from outside of it, if it is still open."""
+def end_open(run: Run, stage: str, outcome: str) -> None:
+    """End the last attempt of a stage from outside of it, if it is still open."""
+    path = ledger(run, stage)
     rows = attempts(path)
     if rows and "ended" not in rows[-1]:
         _append(path, {"attempt": rows[-1]["attempt"], "ended": _now(), "outcome": outcome})
+        _copy(run, stage)
 
 
 class Attempt:
@@ -155,6 +192,7 @@ class Attempt:
     """Why the attempt was stopped, when the budget did that."""
 
     def __init__(self, run: Run, stage: str) -> None:
+        self._run, self._stage = run, stage
         self._path, self._limits = ledger(run, stage), run.recipe.limits
         past = attempts(self._path)
         self._before = cost(run)
@@ -189,6 +227,7 @@ class Attempt:
                 **self._figures(),
             },
         )
+        _copy(self._run, self._stage)
         self._thread = threading.Thread(target=self._watch, name="attempt", daemon=True)
         self._thread.start()
 
@@ -196,12 +235,19 @@ class Attempt:
         """Write what the attempt has cost so far."""
         _append(self._path, {"attempt": self._number, **self._figures()})
 
-    def end(self, outcome: str) -> None:
-        """Write the last row."""
+    def end(self, outcome: str, why: str) -> None:
+        """Write the last row.
+
+        Args:
+            why: the error in one line; empty without one.
+        """
         self._over.set()
         self._thread.join()
         row = {"attempt": self._number, "ended": _now(), "outcome": outcome, "peak_memory_bytes": peak_memory()}
+        if why:
+            row["error"] = why
         _append(self._path, {**row, **self._figures()})
+        _copy(self._run, self._stage)
 
     def _figures(self) -> dict[str, float]:
         seconds = time.monotonic() - self._began
@@ -213,12 +259,16 @@ class Attempt:
         }
 
     def _watch(self) -> None:
-        beaten, near = time.monotonic(), False
+        copied = beaten = time.monotonic()
+        near = False
         while not self._over.wait(CHECK_SECONDS):
             nearer = not near and memory_used() >= NEAR * self._limit
             if nearer or time.monotonic() - beaten > BEAT_SECONDS:
                 near, beaten = near or nearer, time.monotonic()
                 self.beat()
+            if time.monotonic() - copied > COPY_SECONDS:
+                copied = time.monotonic()
+                _copy(self._run, self._stage)
             if not self.spent and (reason := self._budget()) and callable(signal.getsignal(signal.SIGTERM)):
                 self.spent = reason
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -237,6 +287,21 @@ class Attempt:
             f"{found}, limits.{limit} is {allowed:g}; what each attempt cost is in {str(self._path)!r}; "
             f"to go on, mend the cause and raise it: --set limits.{limit}={2 * allowed:g}"
         )
+
+
+def _place(run: Run, stage: str) -> str:
+    """Key of a stage's ledger in the root's store."""
+    return f"attempts/{stage}/{run.keys.stages[stage]}.jsonl"
+
+
+def _copy(run: Run, stage: str) -> None:
+    """Copy a ledger to the root's store; a store that refuses costs a warning, since the stage itself goes on."""
+    if (store := store_of(run.root)) is None:
+        return
+    try:
+        store.put_bytes(ledger(run, stage).read_bytes(), _place(run, stage))
+    except StorageError as error:
+        print(f"mmgen: warning: the ledger of attempts is not copied: {error} (the work goes on)", file=sys.stderr)
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:

@@ -9,21 +9,16 @@ On a cluster with several nodes a TrainJob takes the place of the first two (`mm
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from mmgen.errors import BudgetError, ConfigError, DataError, MmgenError, OutOfMemoryError, WorkersError
+from mmgen.errors import MmgenError, WorkersError
 from mmgen.files import is_sealed
-from mmgen.ops.keys import CODE
+from mmgen.ops import processes
 from mmgen.ops.roots import address
 from mmgen.ops.stages import Run, StageResult
 from mmgen.progress import Progress, read_events, replay
@@ -31,11 +26,6 @@ from mmgen.progress import Progress, read_events, replay
 RESTARTS = 3
 """How often all processes are started again after one was killed, before the attempt is given up."""
 POLL_SECONDS = 0.1
-GRACE_SECONDS = 60.0
-"""How long processes that were asked to stop may take; torchrun itself kills them after 30."""
-
-ERRORS = {each.exit_code: each for each in (ConfigError, DataError, WorkersError, OutOfMemoryError, BudgetError)}
-"""Exit code of an error that a process told -> the same error here."""
 
 Watch = Callable[[Run, Progress, str], StageResult]
 
@@ -65,11 +55,11 @@ def train(run: Run, progress: Progress, kfp_run: str) -> StageResult:
     began = time.monotonic()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--max-restarts={RESTARTS}"]
     command += [f"--nproc-per-node={run.recipe.training.processes}"]
-    command += arguments(run, address(run.root), address(run.data_folder.parent), kfp_run)
+    command += arguments(run, address(run.root), address(run.data_root), kfp_run)
     told: list[tuple[str, int]] = []
     with tempfile.TemporaryDirectory(prefix="mmgen-") as folder:
         events, offset = Path(folder) / "events.jsonl", 0
-        with _started(command, events) as child:
+        with processes.child(command, _environment(events)) as child:
             ended = False
             while not ended:
                 ended = child.poll() is not None  # asked before reading: what was written last is read too
@@ -97,50 +87,11 @@ def reason(told: list[tuple[str, int]], otherwise: str) -> BaseException:
     if not final:
         return WorkersError(f"{otherwise} and gave no reason; run again to go on from the last checkpoint")
     message, code = final[0][0].removeprefix("stage train: "), final[0][1]
-    return KeyboardInterrupt(message) if code == 60 else ERRORS.get(code, MmgenError)(message)
+    return KeyboardInterrupt(message) if code == 60 else processes.ERRORS.get(code, MmgenError)(message)
 
 
-@contextlib.contextmanager
-def _started(command: list[str], events: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The child, which is stopped when this process is, and ends with it when it is killed."""
-    path = os.pathsep.join([str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    own: dict[str, str] = {"PYTHONPATH": path, "MMGEN_EVENTS": str(events), "OMP_NUM_THREADS": "1"}
+def _environment(events: Path) -> dict[str, str]:
+    own = {"MMGEN_EVENTS": str(events), "OMP_NUM_THREADS": "1"}
     if sys.platform == "linux":
         own["GLOO_SOCKET_IFNAME"] = "lo"  # the processes of one machine need no port that others can reach
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,  # nobody writes to it: its end tells the processes that this one is gone
-        start_new_session=True,  # Ctrl-C reaches this process alone, which then stops them in order
-        env={**os.environ, **own},
-    )
-    with interrupted():
-        try:
-            yield child
-        except BaseException:
-            child.send_signal(signal.SIGTERM)  # torchrun passes it on, and the processes save a checkpoint
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(GRACE_SECONDS)
-            raise
-        finally:
-            if child.poll() is None:
-                child.kill()
-            assert child.stdin is not None
-            child.stdin.close()
-            child.wait()
-
-
-@contextlib.contextmanager
-def interrupted() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt inside the block."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt("asked to stop")
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return own

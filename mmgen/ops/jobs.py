@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import re
 import sys
 import tempfile
@@ -17,8 +18,9 @@ from mmgen.errors import ConfigError, MmgenError, OutrunError
 from mmgen.files import is_sealed, read_json, write_json
 from mmgen.ops import attempts
 from mmgen.ops.keys import RULES, STAGES
+from mmgen.ops.objects import SCHEME
 from mmgen.ops.roots import open_root
-from mmgen.ops.stages import Run, StageResult, flaw, open_run, run_stage, scratch, sealed_output, throw_away
+from mmgen.ops.stages import Run, StageResult, find_output, open_run, run_stage, scratch, sealed_output, throw_away
 from mmgen.ops.tracking import Tracked, stage_run
 from mmgen.ops.watchdog import watched
 from mmgen.progress import Progress, choose
@@ -56,6 +58,7 @@ def opened(stage: str, recipe: str, settings: str, root: str, data: str, *, even
     progress = choose(events, sys.stderr)
     try:
         plain(recipe, settings, root, data)
+        _check_places(root, data)
         run = open_run(recipe, split(settings), open_root(root), open_root(data))
         with _watched(stage, run, progress) as seen:
             yield Job(run=run, progress=seen)
@@ -98,6 +101,20 @@ def plain(recipe: str, settings: str, *folders: str) -> None:
         end = good.end() if good else 0
         if end < len(text):
             raise ConfigError(f"{name} {text!r}: the character {text[end]!r} is not allowed; leave it out")
+
+
+def _check_places(root: str, data: str) -> None:
+    """In a pod, refuse a folder that only the pod would have.
+
+    Raises:
+        ConfigError: names the parameter and the way out.
+    """
+    for name, place in (("root", root), ("data", data)):
+        if os.environ.get("KUBERNETES_SERVICE_HOST") and not place.startswith(SCHEME) and not Path(place).is_dir():
+            raise ConfigError(
+                f"{name} {place!r} is no folder of this pod; start the run again with {name} s3://bucket/prefix, or "
+                "from a pipeline that mmgen publish has uploaded: its form is filled in"
+            )
 
 
 def validate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
@@ -145,7 +162,7 @@ def train(run: Run, progress: Progress, *, kfp_run: str = "", workers: Workers |
     from mmgen.ops.initial import initial_model
     from mmgen.training import train as training
 
-    if workers is None and (watch := group.watcher(run)) and flaw(run.folder("train")) is not None:
+    if workers is None and (watch := group.watcher(run)) and find_output(run, "train") is None:
         return watch(run, progress, kfp_run)
     key = run.keys.stages["train"]
     told: list[bool] = []
@@ -192,7 +209,7 @@ def score_for_gate(run: Run, progress: Progress) -> None:
 
     The gate decides where there is no torch: it finds these scores sealed.
     """
-    if not is_sealed(run.folder("gate")):
+    if find_output(run, "gate") is None:
         with tempfile.TemporaryDirectory() as aside:
             _decide(run, progress, Path(aside))
 
@@ -296,8 +313,7 @@ def run_up_to(stage: str, run: Run, progress: Progress) -> StageResult:
 
 def _watched(stage: str, run: Run, progress: Progress) -> contextlib.AbstractContextManager[Progress]:
     """The progress of a stage, which ends the process when it stands still."""
-    path = attempts.ledger(run, stage)
-    return watched(progress, run.recipe.limits.stall_seconds, lambda: attempts.end_open(path, "stalled"))
+    return watched(progress, run.recipe.limits.stall_seconds, lambda: attempts.end_open(run, stage, "stalled"))
 
 
 def _run(

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import is_sealed, read_json, refusal, write_bytes
-from mmgen.ops.stages import Run
+from mmgen.ops.roots import address
+from mmgen.ops.stages import Run, place
 
 SHOWN = 15
 """Scores that fit the page of a Kubeflow task."""
 
 _PARTS = {"": "value", "_low": "low", "_high": "high", "_n": "n"}
+
+
+def write_pointer(run: Run, stage: str, target: str) -> None:
+    """Write what Kubeflow keeps and shows of a stage's output: a small JSON with its key, version and address.
+
+    The output itself stays below the root, sealed; the artifact's own `uri` belongs to Kubeflow, whose launcher opens
+    it in the next task.
+    """
+    key = run.keys.stages[stage]
+    where = f"{address(run.root)}/{place(stage, key)}"
+    pointer = {"stage": stage, "key": key, "run_key": run.keys.run_key, "data_version": run.data_version}
+    _write_json(target, {"address": where, **pointer})
+
+
+def write_data_pointer(run: Run, target: str) -> None:
+    """The same of the data set: its name, version and address."""
+    name = run.recipe.data.name
+    _write_json(target, {"address": f"{address(run.data_root)}/{name}", "name": name, "version": run.data_version})
+
+
+def _write_json(target: str, value: dict[str, str]) -> None:
+    write_bytes(Path(target), (json.dumps(value, indent=1) + "\n").encode())
 
 
 def counts(run: Run) -> dict[str, float]:

@@ -29,16 +29,30 @@ def open_root(place: str) -> Path:
     if not place.startswith(SCHEME):
         return Path(place)
     url = ObjectStore.at(place).url
-    folder = Path(os.environ.get("MMGEN_CACHE", ".cache")) / "roots" / digest(url)[:16]
+    folder = cache() / "roots" / digest(url)[:16]
     if not (folder / REMOTE).is_file():
         write_json(folder / REMOTE, {"url": url})
     return folder
 
 
+def cache() -> Path:
+    """Folder of what can be fetched or made again: MMGEN_CACHE, else `.cache` where the process was started."""
+    return Path(os.environ.get("MMGEN_CACHE", ".cache"))
+
+
 def address(root: Path) -> str:
-    """A root as other machines can be told of it: its store's address, else the folder."""
-    store = store_of(root)
-    return store.url if store else str(root.resolve())
+    """The address of a root or data root: what leaves this process, in parameters, arguments, artifacts and tags.
+
+    For a root with a store this is `s3://bucket/prefix`, else the absolute path of the folder.
+
+    Raises:
+        ValueError: `root` is a folder inside of a mirror, which only this machine has; name the root itself.
+    """
+    if store := store_of(root):
+        return store.url
+    if any((parent / REMOTE).is_file() for parent in root.absolute().parents):
+        raise ValueError(f"{str(root)!r} lies inside a mirror of a store and has no address of its own")
+    return str(root.absolute())  # links stay, which pods may follow elsewhere
 
 
 def store_of(root: Path) -> ObjectStore | None:

@@ -56,9 +56,13 @@ class Run:
     recipe: recipes.Recipe
     settings: tuple[str, ...]
     """The `section.field=value` overrides that were given."""
-    data_folder: Path
-    data_version: str
     root: Path
+    """Folder or mirror (`mmgen.ops.roots`) of everything that runs make."""
+    data_root: Path
+    """Folder or mirror of the data sets."""
+    data_folder: Path
+    """The data set on this machine: in `data_root`, or in its mirror."""
+    data_version: str
     keys: Keys
     git_commit: str
     """Commit of the code, or "unknown" outside a clone."""
@@ -113,13 +117,14 @@ def open_run(recipe_name: str, settings: Sequence[str], root: Path, data_root: P
         name = recipe.data.name
         raise DataError(f"data set {name!r} is not built ({str(folder)!r}); run: mmgen data build {name}")
     version = data_version(folder)
-    commit, dirty = _git()
+    commit, dirty = code_version()
     return Run(
         recipe=recipe,
         settings=tuple(settings),
+        root=root,
+        data_root=data_root,
         data_folder=folder,
         data_version=version,
-        root=root,
         keys=stage_keys(recipe, version, load(folder).card.modalities, rules=rules),
         git_commit=commit,
         git_dirty=dirty,
@@ -185,6 +190,18 @@ def sealed_output(root: Path, name: str, key: str, wait: float = 60) -> Path | N
             if not is_sealed(final):
                 pull_folder(store, place(name, key), final)
     return final if is_sealed(final) else None
+
+
+def find_output(run: Run, stage: str) -> Path | None:
+    """The output of `stage`, every byte held against its seal; None when nobody has made it.
+
+    What another machine has sealed is fetched first: whoever waits for other pods has to ask here.
+
+    Raises:
+        StorageError: the store refuses; another process is at it.
+    """
+    folder = sealed_output(run.root, stage, run.keys.stages[stage])
+    return folder if folder is not None and flaw(folder) is None else None
 
 
 def scratch(out: Path) -> Path:
@@ -275,7 +292,7 @@ def _lock(path: Path) -> int | None:
     return None
 
 
-def _git() -> tuple[str, bool]:
+def code_version() -> tuple[str, bool]:
     """Commit of the code and whether it was changed since; ("unknown", False) outside a clone and outside an image.
 
     An image holds no clone: its build sets MMGEN_GIT_COMMIT, with "-dirty" behind the commit where files differed. An

@@ -22,20 +22,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgen.errors import ConfigError, MmgenError, TrainingError, WorkersError
-from mmgen.ops import attempts, group
+from mmgen.ops import attempts, group, processes
+from mmgen.ops.cluster_names import QUEUE, TRAINING_RUNTIME
 from mmgen.ops.roots import address
-from mmgen.ops.stages import Run, StageResult, flaw
+from mmgen.ops.stages import Run, StageResult, find_output
 from mmgen.progress import Progress
 
 if TYPE_CHECKING:
     from kubernetes.client import CustomObjectsApi
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
-RUNTIME, QUEUE, ROLE = "mmgen-torch", "mmgen", "training"
-"""Names in k8s/: the TrainingRuntime, Kueue's local queue, and the label `mmgen/role` that network policies go by."""
+ROLE = "training"
+"""Value of the label `mmgen/role`, which network policies go by."""
 
-CPUS, MEMORY_GIB = 4, 24
-"""Of a node without GPUs, and for each GPU of one with."""
+CPU_NODE = {"cpu": "2", "memory": "8Gi"}
+"""Requests and limits of a node without GPUs."""
+CPUS_OF_GPU, MEMORY_GIB_OF_GPU = 4, 24
+"""For each GPU of a node."""
 
 POLL_SECONDS = 10.0
 GONE_SECONDS = 120.0
@@ -101,11 +104,14 @@ def train(run: Run, progress: Progress, kfp_run: str) -> StageResult:
 
 def manifest(run: Run, asked: Nodes, kfp_run: str) -> dict[str, Any]:
     """The TrainJob of a run."""
-    share = asked.gpus or 1
-    amounts = {"cpu": str(CPUS * share), "memory": f"{MEMORY_GIB * share}Gi"}
-    if asked.gpus:
-        amounts["nvidia.com/gpu"] = str(asked.gpus)
-    arguments = group.arguments(run, address(run.root), address(run.data_folder.parent), kfp_run)
+    amounts = dict(CPU_NODE)
+    if gpus := asked.gpus:
+        amounts = {
+            "cpu": f"{CPUS_OF_GPU * gpus}",
+            "memory": f"{MEMORY_GIB_OF_GPU * gpus}Gi",
+            "nvidia.com/gpu": f"{gpus}",
+        }
+    arguments = group.arguments(run, address(run.root), address(run.data_root), kfp_run)
     told = [{"name": name, "value": os.environ[name]} for name in PASSED_ON if name in os.environ]
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -120,7 +126,7 @@ def manifest(run: Run, asked: Nodes, kfp_run: str) -> dict[str, Any]:
             },
         },
         "spec": {
-            "runtimeRef": {"apiGroup": GROUP, "kind": "TrainingRuntime", "name": RUNTIME},
+            "runtimeRef": {"apiGroup": GROUP, "kind": "TrainingRuntime", "name": TRAINING_RUNTIME},
             "activeDeadlineSeconds": max(1, int(run.recipe.limits.max_seconds)),
             "trainer": {
                 "image": asked.image,
@@ -151,7 +157,7 @@ class Watcher:
         """As the function `train`."""
         began, name = time.monotonic(), name_of(run)
         progress.stage("train", "running")
-        with group.interrupted():
+        with processes.interrupted():
             try:
                 self._ensure(manifest(run, asked, kfp_run), progress)
                 progress.start("train", 100, "%")
@@ -162,8 +168,8 @@ class Watcher:
             except KeyboardInterrupt:
                 self._delete(name)
                 raise
-        if problem := flaw(run.folder("train")):
-            raise _reason(run, f"TrainJob {name}: {ended}; {problem}")
+        if find_output(run, "train") is None:
+            raise _reason(run, f"TrainJob {name}: {ended}; its training is not sealed")
         self._delete(name)
         progress.stage("train", "ran", time.monotonic() - began)
         return StageResult(name="train", state="ran", folder=run.folder("train"), seconds=time.monotonic() - began)
@@ -233,12 +239,14 @@ def ending(job: Mapping[str, Any]) -> str | None:
 
 def _reason(run: Run, otherwise: str) -> MmgenError:
     """The error that the last attempt in the ledger ended with: its process is gone, and its exit code with it."""
+    attempts.fetch(run)
     rows = attempts.attempts(attempts.ledger(run, "train"))
-    outcome = rows[-1]["outcome"] if rows else ""
+    if not rows:
+        return WorkersError(f"{otherwise}; no process of it has begun to train; run again")
+    outcome, why = rows[-1]["outcome"], rows[-1].get("error", "")
     code = {outcome: code for code, outcome in attempts.OUTCOMES.items()}.get(outcome, WorkersError.exit_code)
-    kind = TrainingError if outcome == "training" else group.ERRORS.get(code, WorkersError)
-    line = f"the last attempt ended with {outcome!r}, its log says why" if outcome else "run again"
-    return kind(f"{otherwise}; {line}")
+    kind = TrainingError if outcome == "training" else processes.ERRORS.get(code, WorkersError)
+    return kind(why or f"{otherwise}; the last attempt ended as {outcome!r}, its log says more")
 
 
 def _cluster() -> tuple[CustomObjectsApi, str]:

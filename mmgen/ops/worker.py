@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgen.errors import MmgenError, WorkersError
-from mmgen.ops import jobs
+from mmgen.ops import jobs, processes
 from mmgen.ops.roots import open_root
 from mmgen.ops.stages import Run, open_run
 from mmgen.progress import Progress
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 def main(recipe: str, settings: str, root: str, data: str, kfp_run: str) -> int:
     """Take part in a training; returns the exit code."""
-    _end_with_parent()
+    processes.end_with_parent()
     from mmgen.training.workers import joined
 
     try:
@@ -73,21 +72,6 @@ def _help(run: Run, workers: Workers) -> None:
             plan["parts"],
             workers,
         )
-
-
-def _end_with_parent() -> None:
-    """End at once when the process that started torchrun is gone, even by SIGKILL: the next try must not meet us.
-
-    That process holds the other end of our standard input; on a cluster nobody does, and the pod ends with us.
-    """
-    if not os.environ.get("MMGEN_EVENTS"):
-        return
-
-    def watch() -> None:
-        os.read(0, 1)
-        os._exit(WorkersError.exit_code)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.errors import ConfigError
+from mmgen.ops.roots import cache, store_of
 from pipelines.cluster.images import Images
 
-FORWARDED = ("AWS_", "MLFLOW_")
+FORWARDED = ("AWS_", "MLFLOW_", "MMGEN_TRACKING_URI")
 """Beginnings of the names of variables that tasks get from this process's environment."""
 STOP_SECONDS = 10
 
@@ -63,13 +64,15 @@ def runner(name: str, root: Path, data: Path, further: dict[str, Any]) -> Any:
         "security_opt": ["no-new-privileges"],
         "labels": {"mmgen.run": name},
     }
+    if store_of(root) or store_of(data):  # containers find the mirrors that are mounted
+        forwarded["MMGEN_CACHE"] = str(cache().absolute())
     mounts = [_mount(root, read_only=False), _mount(data, read_only=True), *further.get("mounts", [])]
     environment = forwarded | further.get("environment", {})
     return local.DockerRunner(**{**ours, **further, "mounts": mounts, "environment": environment})
 
 
 def _mount(folder: Path, *, read_only: bool) -> dict[str, Any]:
-    return {"Type": "bind", "Source": str(folder), "Target": str(folder), "ReadOnly": read_only}
+    return {"Type": "bind", "Source": str(folder.absolute()), "Target": str(folder.absolute()), "ReadOnly": read_only}
 
 
 def _stop_with_us(name: str) -> None:

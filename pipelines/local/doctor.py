@@ -145,9 +145,11 @@ def _remotes() -> list[Line]:
 def _database(root: Path) -> Line:
     import sqlite3
 
+    from mmgen.ops.mlflow_client import tracker
+
     path = root / "mlflow.db"
-    if "MLFLOW_TRACKING_URI" in os.environ:
-        return "tracking", "MLFLOW_TRACKING_URI is set: a server keeps the runs", ""
+    if name := tracker()[0]:
+        return "tracking", f"{name} is set: a server keeps the runs", ""
     if not path.is_file():
         return "tracking", "no runs yet", ""
     try:

@@ -27,6 +27,7 @@ from typing import Any
 from mmgen.errors import ConfigError, MmgenError, StorageError
 from mmgen.files import is_sealed, refusal
 from mmgen.ops.keys import CODE, STAGES
+from mmgen.ops.roots import address, open_root
 from mmgen.ops.stages import Run
 from mmgen.progress import Progress, read_events, replay
 from pipelines.local.containers import Containers
@@ -49,9 +50,7 @@ class PipelineError(MmgenError):
         self.exit_code = exit_code
 
 
-def run_pipeline(
-    run: Run, data_root: Path, progress: Progress, containers: Containers | None = None, *, promote: bool = True
-) -> States:
+def run_pipeline(run: Run, progress: Progress, containers: Containers | None = None, *, promote: bool = True) -> States:
     """Run every stage of `run`, in `containers` or in processes of this machine, and return what became of each.
 
     Without `promote` the champion stays who it is.
@@ -65,7 +64,7 @@ def run_pipeline(
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
-            child = _start(run, data_root, name, events, file, containers, promote)
+            child = _start(run, name, events, file, containers, promote)
     except OSError as error:
         raise StorageError(refusal(log, error)) from error
     states: States = {}
@@ -96,13 +95,13 @@ def run_pipeline(
 
 
 def _start(
-    run: Run, data_root: Path, name: str, events: Path, log: Any, containers: Containers | None, promote: bool
+    run: Run, name: str, events: Path, log: Any, containers: Containers | None, promote: bool
 ) -> subprocess.Popen[bytes]:
     arguments = {
         "recipe": run.recipe.name,
         "settings": "; ".join(run.settings),
-        "root": str(run.root.resolve()),
-        "data": str(data_root.resolve()),
+        "root": address(run.root),
+        "data": address(run.data_root),
         "promote": promote,
     }
     # The code that was asked to run is the code that runs, wherever the command is started.
@@ -205,12 +204,12 @@ def main(name: str, arguments: dict[str, Any], images: dict[str, Any] | None = N
     from pipelines.local.containers import runner
     from pipelines.training import pipeline
 
-    root = Path(arguments["root"])
+    root, data = open_root(arguments["root"]), open_root(arguments["data"])
     _clean(root / "kfp")
     if images is None:
         chosen, pipeline_of = local.SubprocessRunner(use_venv=False), pipeline()
     else:
-        chosen = runner(name, root, Path(arguments["data"]), json.loads(os.environ["MMGEN_DOCKER"]))
+        chosen = runner(name, root, data, json.loads(os.environ["MMGEN_DOCKER"]))
         pipeline_of = pipeline(Images(**images))
     local.init(chosen, pipeline_root=str(root / "kfp" / name), raise_on_error=True)
     pipeline_of(**arguments)

@@ -40,7 +40,12 @@ def call(component: Any, ran: WholeRun, folder: Path, data: Path | None = None) 
 def test_the_data_sets_version_and_page_are_shown(ran: WholeRun, tmp_path: Path) -> None:
     made = call(validate, ran, tmp_path)
 
-    assert made["dataset"].path == str(ran.data / "emoji")
+    pointer = json.loads(Path(made["dataset"].path).read_text())
+    assert pointer == {
+        "address": str(ran.data / "emoji"),
+        "name": "emoji",
+        "version": ran.summary["data_version"],
+    }
     assert made["dataset"].metadata["version"] == ran.summary["data_version"]
     assert made["metrics"].metadata["samples"] > 100
     assert made["metrics"].metadata["expectations_met"] == made["metrics"].metadata["expectations"]
@@ -51,13 +56,17 @@ def test_the_data_sets_version_and_page_are_shown(ran: WholeRun, tmp_path: Path)
     ("component", "output"),
     [(judge, "judge_model"), (train, "model"), (evaluate, "scores"), (gate, "verdict"), (register, "version")],
 )
-def test_an_artifact_is_the_sealed_folder_of_its_stage(
+def test_an_artifact_points_to_the_sealed_folder_of_its_stage_and_keeps_its_uri(
     ran: WholeRun, tmp_path: Path, component: Any, output: str
 ) -> None:
+    """Kubeflow's launcher opens the `uri` of each input in the next task, and knows none but its own."""
     made = call(component, ran, tmp_path)
 
-    seal = open_sealed(Path(made[output].path))
-    assert seal["stage"] == component.name
+    pointer = json.loads(Path(made[output].path).read_text())
+    seal = open_sealed(Path(pointer["address"]))
+    assert seal["stage"] == pointer["stage"] == component.name
+    assert seal["key"] == pointer["key"]
+    assert made[output].uri == str(tmp_path / output)
     assert made[output].metadata
 
 

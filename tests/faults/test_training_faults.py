@@ -243,7 +243,7 @@ ledger = attempts.ledger(run, "train")
 ledger.parent.mkdir(parents=True)
 os.mkfifo(sys.argv[1] + "/pipe")
 with (
-    watched(Progress(), 0.4, lambda: attempts.end_open(ledger, "stalled")) as progress,
+    watched(Progress(), 3.0, lambda: attempts.end_open(run, "train", "stalled")) as progress,
     attempts.attempt(run, "train"),
 ):
     for step in range(20):
@@ -254,10 +254,10 @@ with (
 
 def test_work_that_hangs_is_ended_with_its_stack(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HANGS, str(tmp_path)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY, timeout=600)
 
     assert done.returncode == 40
-    assert "no progress for 0.4s" in done.stderr
+    assert "no progress for 3.0s" in done.stderr
     assert "in item_that_never_comes" in done.stderr
     rows = [json.loads(line) for line in next((tmp_path / "stages" / "train").iterdir()).read_text().splitlines()]
     assert rows[-1]["outcome"] == "stalled"

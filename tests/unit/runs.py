@@ -26,9 +26,10 @@ def small_run(root: Path, number: int = 1, *, recipe: str = "emoji") -> Run:
     return Run(
         recipe=Recipe(name=recipe, model=SmallModel()),
         settings=(),
+        root=root,
+        data_root=root / "data",
         data_folder=root / "data" / "emoji",
         data_version=f"{number:032x}.dir",
-        root=root,
         keys=Keys(run_key=f"{number:04d}aaaabbbbcccc", stages=stages, parts={stage: {} for stage in STAGES}),
         git_commit=f"{number:040x}",
         git_dirty=False,
