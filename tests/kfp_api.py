@@ -7,8 +7,14 @@ otherwise), a run's parameters must be those of its pipeline. An uploaded pipeli
 
 What it does not check: permissions, quotas, storage, whether an image can be pulled, anything that Argo or Kubernetes
 would say. It starts no pods. Told to, it runs a submitted pipeline by KFP's own local runner in a child process, so
-that states come from real stages. The path of logs is the server's own (its `main.go`); the shape of the task details
-of a real run is only known from the models.
+that states come from real stages. What it answers beside the models follows the server's source, 2.17.0:
+
+- a pipeline belongs to a namespace or to all, and a list has those of the namespace it names only;
+- task details have an entry for each Argo node, and the v1beta1 API has the workflow itself (`tests/argo.py`);
+- a log is answered with 200 before it is looked for; what is not there is an error in JSON behind it;
+- a recurring run owns the workflows that it has started: they are deleted with it, unless orphans are asked for and
+  known (since 2.17), and a run without its workflow keeps its state for ever;
+- such a run cannot be stopped: it is marked as canceling, and the answer is an error.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ import threading
 import time
 import urllib.parse
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,6 +43,7 @@ import yaml
 from kfp import components
 
 from mmgen.ops.keys import STAGES
+from tests import argo
 from tests.whole_run import ROOT
 
 Reply = tuple[int, Any]
@@ -59,6 +67,14 @@ class StandIn:
         self.versions: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, dict[str, Any]] = {}
         self.recurring: dict[str, dict[str, Any]] = {}
+        self.workflows: dict[str, dict[str, Any]] = {}
+        """Of each run: its Argo workflow as Kubeflow has seen it last."""
+        self.deleted: set[str] = set()
+        """Runs whose workflow is no longer in the cluster."""
+        self.logs: dict[str, str] = {}
+        """By the name of a pod that is there, or the id of a node whose log is kept."""
+        self.knows_orphans = True
+        """Whether it is 2.17 or newer."""
         self.specs: dict[str, Any] = {}
         self.seen: list[tuple[str, str, str]] = []
         """Method, path and Authorization of every request."""
@@ -107,6 +123,24 @@ class StandIn:
         """Names of the runs."""
         return [run["display_name"] for run in self.runs.values()]
 
+    def seen_by_argo(self, run_id: str, stages: Mapping[str, Sequence[tuple[str, str]]], message: str = "") -> None:
+        """Let the workflow of a run have these attempts at stages, by phase and message, and Kubeflow hear of it."""
+        self.workflows[run_id] = argo.workflow(run_id, stages, message=message)
+        self.runs[run_id]["run_details"] = {"task_details": argo.task_details(self.workflows[run_id])}
+
+    def fire(self, recurring_run_id: str) -> dict[str, Any] | None:
+        """A moment of a schedule: a run, unless it is disabled or one of its own is live."""
+        schedule = self.recurring[recurring_run_id]
+        own = [run for key, run in self.runs.items() if run.get("recurring_run_id") == recurring_run_id]
+        live = [run for run in own if run["state"] == "RUNNING" and run["run_id"] not in self.deleted]
+        if schedule["mode"] == "DISABLE" or len(live) >= int(schedule["max_concurrency"]):
+            return None
+        copied = ("experiment_id", "pipeline_version_reference", "runtime_config", "service_account")
+        content = {key: schedule[key] for key in copied if key in schedule}
+        name = f"mmgentrainemoji{recurring_run_id[:5]}-{len(own) + 1}-1"
+        more = {"display_name": name, "state": "RUNNING", "recurring_run_id": recurring_run_id}
+        return self._add(self.runs, "run_id", content | more, unique=False)
+
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes, headers: Any) -> Reply:
         self.seen.append((method, path, headers.get("Authorization", "")))
         time.sleep(self.slow)
@@ -141,22 +175,28 @@ class StandIn:
         return {"multi_user": self.multi_user}
 
     def list_pipelines(self, query: dict[str, str], *_: Any) -> Any:
-        return {"pipelines": _chosen(self.pipelines, query)}
+        asked = query.get("namespace", "") if self.multi_user else ""
+        return {"pipelines": _chosen({k: v for k, v in self.pipelines.items() if v["namespace"] == asked}, query)}
+
+    def create_pipeline(self, query: dict[str, str], body: bytes, *_: Any) -> Any:
+        wanted = self.read(body, "V2beta1Pipeline")
+        space = wanted.get("namespace", "") if self.multi_user else ""
+        if any(
+            (one["display_name"], one["namespace"]) == (wanted["display_name"], space)
+            for one in self.pipelines.values()
+        ):
+            raise Refusal(409, f"The name {wanted['display_name']} already exists")
+        return self._add(self.pipelines, "pipeline_id", {**wanted, "namespace": space}, unique=False)
 
     def list_versions(self, query: dict[str, str], body: bytes, headers: Any, pipeline: str) -> Any:
         mine = {key: one for key, one in self.versions.items() if one["pipeline_id"] == pipeline}
         return {"pipeline_versions": _chosen(mine, query)}
 
-    def upload_pipeline(self, query: dict[str, str], body: bytes, headers: Any) -> Any:
-        spec = _pipeline_of(body, headers)
-        made = self._add(self.pipelines, "pipeline_id", {"display_name": query["name"], "name": query["name"]})
-        self._version(made["pipeline_id"], query["name"], spec)
-        return made
-
     def upload_version(self, query: dict[str, str], body: bytes, headers: Any) -> Any:
         if query["pipelineid"] not in self.pipelines:
             raise Refusal(404, f"Pipeline {query['pipelineid']} not found")
-        return self._version(query["pipelineid"], query["name"], _pipeline_of(body, headers))
+        spec = _pipeline_of(body, headers)
+        return self._version(query["pipelineid"], query["name"], spec, query.get("description", ""))
 
     def list_experiments(self, query: dict[str, str], *_: Any) -> Any:
         return {"experiments": _chosen(self.experiments, query)}
@@ -172,6 +212,11 @@ class StandIn:
             raise Refusal(404, f"Run {run} not found")
         return self.runs[run]
 
+    def get_run_v1(self, query: dict[str, str], body: bytes, headers: Any, run: str) -> Any:
+        self.get_run(query, body, headers, run)
+        known = {"workflow_manifest": json.dumps(self.workflows[run])} if run in self.workflows else {}
+        return {"run": {"id": run}, "pipeline_runtime": known}
+
     def create_run(self, query: dict[str, str], body: bytes, *_: Any) -> Any:
         wanted = self.read(body, "V2beta1Run")
         parameters = self._checked(wanted)
@@ -183,7 +228,11 @@ class StandIn:
         return made
 
     def terminate(self, query: dict[str, str], body: bytes, headers: Any, run: str) -> Any:
-        self.get_run(query, body, headers, run)["state"] = "CANCELED"
+        found = self.get_run(query, body, headers, run)
+        if run in self.deleted:
+            found["state"] = "CANCELING"
+            raise Refusal(500, f"Failed to terminate run {run} due to error terminating its workflow")
+        found["state"] = "CANCELED"
         return {}
 
     def create_recurring(self, query: dict[str, str], body: bytes, *_: Any) -> Any:
@@ -196,13 +245,26 @@ class StandIn:
     def list_recurring(self, query: dict[str, str], *_: Any) -> Any:
         return {"recurringRuns": _chosen(self.recurring, query)}
 
-    def delete_recurring(self, query: dict[str, str], body: bytes, headers: Any, run: str) -> Any:
-        del self.recurring[run]
+    def get_recurring(self, query: dict[str, str], body: bytes, headers: Any, run: str) -> Any:
+        if run not in self.recurring:
+            raise Refusal(404, f"Recurring run {run} not found")
+        return self.recurring[run]
+
+    def disable_recurring(self, query: dict[str, str], body: bytes, headers: Any, run: str) -> Any:
+        self.get_recurring(query, body, headers, run)["mode"] = "DISABLE"
         return {}
 
-    def log(self, query: dict[str, str], body: bytes, headers: Any, run: str, pod: str) -> Any:
+    def delete_recurring(self, query: dict[str, str], body: bytes, headers: Any, run: str) -> Any:
+        self.get_recurring(query, body, headers, run)
+        del self.recurring[run]
+        if not (self.knows_orphans and query.get("propagation_policy") == "ORPHAN"):
+            self.deleted |= {key for key, one in self.runs.items() if one.get("recurring_run_id") == run}
+        return {}
+
+    def log(self, query: dict[str, str], body: bytes, headers: Any, run: str, node: str) -> Any:
         self.get_run(query, body, headers, run)
-        return f"log of {pod}\n"
+        missing = {"error_message": f"Failed to read logs for run {run}", "error_details": "pods not found"}
+        return self.logs[node] if node in self.logs else json.dumps(missing, separators=(",", ":"))
 
     def _add(self, where: dict[str, Any], key: str, content: dict[str, Any], unique: bool = True) -> dict[str, Any]:
         name = content["display_name"]
@@ -213,10 +275,10 @@ class StandIn:
         where[made] = {**content, key: made, "created_at": now}
         return where[made]
 
-    def _version(self, pipeline: str, name: str, spec: Any) -> dict[str, Any]:
+    def _version(self, pipeline: str, name: str, spec: Any, description: str) -> dict[str, Any]:
         if any(one["pipeline_id"] == pipeline and one["display_name"] == name for one in self.versions.values()):
             raise Refusal(409, f"The name {name} already exists")
-        content = {"pipeline_id": pipeline, "display_name": name, "name": name}
+        content = {"pipeline_id": pipeline, "display_name": name, "name": name, "description": description}
         made = self._add(self.versions, "pipeline_version_id", content, unique=False)
         self.specs[made["pipeline_version_id"]] = spec
         return made
@@ -250,34 +312,30 @@ class StandIn:
             )
         self.children.append(child)
         run["state"] = "RUNNING"
-        threading.Thread(target=_watch, args=(child, run, events), daemon=True).start()
+        threading.Thread(target=self._watch, args=(child, run, events), daemon=True).start()
+
+    def _watch(self, child: subprocess.Popen[bytes], run: dict[str, Any], events: Path) -> None:
+        phase_of = {"running": "Running", "ran": "Succeeded", "cached": "Succeeded", "failed": "Failed"}
+        while True:
+            ended = child.poll() is not None
+            lines = events.read_text().splitlines() if events.exists() else []
+            said = [json.loads(line) for line in lines]
+            phases = {one["name"]: phase_of[one["state"]] for one in said if one.get("event") == "stage"}
+            if phases:
+                self.seen_by_argo(run["run_id"], {stage: [(phases[stage], "")] for stage in STAGES if stage in phases})
+            for one in said:
+                if "error" in one:
+                    run["error"] = {"code": 2, "message": one["error"]["message"]}
+            if ended:
+                run["state"] = "SUCCEEDED" if child.returncode == 0 else "FAILED"
+                return
+            time.sleep(0.1)
 
 
 def _environment(spec: dict[str, Any]) -> dict[str, str]:
     """Variables that every task of a pipeline is given."""
     executors = spec["deploymentSpec"]["executors"].values()
     return {entry["name"]: entry["value"] for executor in executors for entry in executor["container"].get("env", [])}
-
-
-def _watch(child: subprocess.Popen[bytes], run: dict[str, Any], events: Path) -> None:
-    state_of = {"running": "RUNNING", "ran": "SUCCEEDED", "cached": "SUCCEEDED", "failed": "FAILED"}
-    while True:
-        ended = child.poll() is not None
-        lines = events.read_text().splitlines() if events.exists() else []
-        said = [json.loads(line) for line in lines]
-        states = {one["name"]: state_of[one["state"]] for one in said if one.get("event") == "stage"}
-        run["run_details"] = {"task_details": [_task(stage, states[stage]) for stage in STAGES if stage in states]}
-        for one in said:
-            if "error" in one:
-                run["error"] = {"code": 2, "message": one["error"]["message"]}
-        if ended:
-            run["state"] = "SUCCEEDED" if child.returncode == 0 else "FAILED"
-            return
-        time.sleep(0.1)
-
-
-def _task(stage: str, state: str) -> dict[str, Any]:
-    return {"display_name": stage, "state": state, "child_tasks": [{"pod_name": f"mmgen-{stage}-pod"}]}
 
 
 def _pipeline_of(body: bytes, headers: Any) -> Any:
@@ -302,7 +360,7 @@ def _chosen(where: dict[str, Any], query: dict[str, str]) -> list[Any]:
     for predicate in predicates:
         if predicate["operation"] not in ("EQUALS", 1):
             raise Refusal(400, f"unknown operation {predicate['operation']!r}")
-        found = [one for one in found if one[predicate["key"]] == predicate["stringValue"]]
+        found = [one for one in found if one.get(predicate["key"]) == predicate["stringValue"]]
     if query.get("experiment_id"):
         found = [one for one in found if one["experiment_id"] == query["experiment_id"]]
     return found[: int(query.get("page_size") or 10)]
@@ -311,7 +369,7 @@ def _chosen(where: dict[str, Any], query: dict[str, str]) -> list[Any]:
 ROUTES: list[tuple[str, str, Any]] = [
     ("GET", f"{PREFIX}/healthz", StandIn.healthz),
     ("GET", f"{PREFIX}/pipelines", StandIn.list_pipelines),
-    ("POST", f"{PREFIX}/pipelines/upload", StandIn.upload_pipeline),
+    ("POST", f"{PREFIX}/pipelines", StandIn.create_pipeline),
     ("POST", f"{PREFIX}/pipelines/upload_version", StandIn.upload_version),
     ("GET", f"{PREFIX}/pipelines/([^/:]+)/versions", StandIn.list_versions),
     ("GET", f"{PREFIX}/experiments", StandIn.list_experiments),
@@ -322,7 +380,10 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("POST", f"{PREFIX}/runs/([^/:]+):terminate", StandIn.terminate),
     ("GET", f"{PREFIX}/recurringruns", StandIn.list_recurring),
     ("POST", f"{PREFIX}/recurringruns", StandIn.create_recurring),
+    ("GET", f"{PREFIX}/recurringruns/([^/:]+)", StandIn.get_recurring),
+    ("POST", f"{PREFIX}/recurringruns/([^/:]+):disable", StandIn.disable_recurring),
     ("DELETE", f"{PREFIX}/recurringruns/([^/:]+)", StandIn.delete_recurring),
+    ("GET", "/apis/v1beta1/runs/([^/:]+)", StandIn.get_run_v1),
     ("GET", "/apis/v1alpha1/runs/([^/]+)/nodes/([^/]+)/log", StandIn.log),
 ]
 

@@ -16,6 +16,9 @@ from typing import Any
 
 import yaml
 
+from mmgen.ops import cluster_names
+from pipelines.cluster.profiles import AUTHORITIES, KEYS, STORE
+
 ROOT = Path(__file__).resolve().parents[1]
 CRDS = Path(os.environ.get("MMGEN_CRDS") or ROOT.parent / "shared" / "crds")
 """Folder of schemas of custom resources, `group_version_Kind.json`; without it those are not held against any."""
@@ -29,10 +32,11 @@ SECRETS = {
 }
 """Secrets that docs/cluster.md tells how to make, and their keys."""
 
-LABELS_OF_OTHERS = {
-    "workflows.argoproj.io/workflow", "serving.kserve.io/inferenceservice", "mmgen/role", "mmgen/reaches",
-}  # fmt: skip
-"""Labels that pods get from Kubeflow, from KServe or from the compiled pipeline, not from a manifest here."""
+LABELS_OF_OTHERS = {"workflows.argoproj.io/workflow", "serving.kserve.io/inferenceservice", "mmgen/role"}
+"""Labels that pods get from Argo or KServe, or that only an overlay with the trainer's runtime gives."""
+
+PULLERS = {cluster_names.RUNNER, cluster_names.EDITOR, cluster_names.SERVER}
+"""Accounts whose pods run images of ours."""
 
 Object = dict[str, Any]
 
@@ -250,6 +254,52 @@ def secrets(objects: list[Object]) -> Iterator[str]:
                     yield f"{owner}: the argument {argument!r} may carry a secret"
 
 
+def store_access(objects: list[Object]) -> Iterator[str]:
+    """Whoever may reach the object store has all that one needs: the same variables and certificates as a run's pods.
+
+    Keys are optional, since a role of the service account may stand for them.
+    """
+    for owner, pod in pods(objects):
+        if pod.get("metadata", {}).get("labels", {}).get("mmgen/reaches") != "object-store":
+            continue
+        volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
+        for container in containers(pod):
+            where = f"{owner} {container['name']}"
+            given = {entry["name"]: entry.get("valueFrom", {}) for entry in container.get("env", [])}
+            whole = {source["configMapRef"]["name"] for source in container.get("envFrom", [])}
+            for name in STORE:
+                told = given.get(name, {}).get("configMapKeyRef", {})
+                if cluster_names.SETTINGS not in whole and told != {
+                    "name": cluster_names.SETTINGS, "key": name, "optional": True,
+                }:  # fmt: skip
+                    yield f"{where}: is not told {name}"
+            for key, name in KEYS.items():
+                told = given.get(name, {}).get("secretKeyRef", {})
+                if told != {"name": cluster_names.OBJECT_STORE, "key": key, "optional": True}:
+                    yield f"{where}: has no optional {name}"
+            mounted = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts", [])}
+            volume = volumes.get(mounted.get(AUTHORITIES, ""), {})
+            if volume.get("configMap") != {"name": cluster_names.AUTHORITIES, "optional": True}:
+                yield f"{where}: has no certificates of {cluster_names.AUTHORITIES} at {AUTHORITIES}"
+
+
+def admission(objects: list[Object]) -> Iterator[str]:
+    """Policies change pods by JSON patches: an ApplyConfiguration that names a list is refused only with a pod."""
+    for thing in objects:
+        if thing["kind"] == "MutatingAdmissionPolicy":
+            for mutation in thing["spec"]["mutations"]:
+                if mutation["patchType"] != "JSONPatch":
+                    yield f"{name_of(thing)}: changes pods by {mutation['patchType']}"
+
+
+def pulls(objects: list[Object]) -> Iterator[str]:
+    """Accounts whose pods run images of ours name the login to a private registry, which need not be there."""
+    for thing in objects:
+        puller = thing["kind"] == "ServiceAccount" and thing["metadata"]["name"] in PULLERS
+        if puller and {"name": cluster_names.REGISTRY} not in thing.get("imagePullSecrets", []):
+            yield f"{name_of(thing)}: pulls without {cluster_names.REGISTRY}"
+
+
 def _secret(name: str) -> bool:
     return bool(re.search(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|CREDENTIAL", name, re.IGNORECASE))
 
@@ -271,4 +321,6 @@ def networks(objects: list[Object]) -> Iterator[str]:
             yield f"{name_of(thing)}: reachable from outside"
 
 
-CHECKS = (restricted, images, amounts, selectors, references, schedules, secrets, networks)
+CHECKS = (
+    restricted, images, amounts, selectors, references, schedules, secrets, networks, store_access, admission, pulls,
+)  # fmt: skip

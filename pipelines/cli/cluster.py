@@ -6,12 +6,14 @@ import dataclasses
 import datetime
 import itertools
 import sys
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
 import click
 
 from mmgen.errors import ConfigError
+from mmgen.ops.cluster_names import RUNNER
 from pipelines.choices import chosen
 from pipelines.cli.options import Command, images_options, json_option, profile_option, promote_option, recipe_options
 from pipelines.cluster.images import images_of
@@ -42,29 +44,24 @@ def cluster_options(command: Command) -> Command:
     return command
 
 
+account_option = click.option(
+    "--service-account",
+    envvar="MMGEN_SERVICE_ACCOUNT",
+    show_envvar=True,
+    help=f"Account of the namespace that the pods run under.  [default: {RUNNER}]",
+)
+
+
 @click.command()
 @recipe_options
 @cluster_options
+@account_option
 @click.option(
     "--if-new", is_flag=True, help="Start nothing when the same run is live, has succeeded, or its model is there."
 )
 @click.option("--wait", is_flag=True, help="Follow the run to its end and answer with its exit code.")
 @json_option
-def submit(
-    recipe: str | None,
-    settings: tuple[str, ...],
-    root: Path,
-    data_root: Path,
-    cluster_root: str | None,
-    cluster_data: str | None,
-    promote: bool,
-    images: tuple[str, ...],
-    dev: bool,
-    profile: str,
-    if_new: bool,
-    wait: bool,
-    as_json: bool,
-) -> None:
+def submit(root: Path, if_new: bool, wait: bool, as_json: bool, **given: Any) -> None:
     """Start RECIPE on the cluster at KFP_ENDPOINT.
 
     The run is named by its run key. The data that the pods see must be the version that lies here.
@@ -76,7 +73,7 @@ def submit(
     from pipelines.cluster import submit as submitting
     from pipelines.cluster.client import connect
 
-    request = _request(recipe, settings, root, data_root, promote, images, dev, profile, cluster_root, cluster_data)
+    request = _request(root=root, **given)
     cluster = connect()
     done = submitting.submit(cluster, request, if_new=if_new, claim=submitting.claims(root))
     run = done.run
@@ -102,7 +99,10 @@ def submit(
 @click.command()
 @recipe_options
 @cluster_options
-@click.option("--cron", required=True, help='Five fields, "30 4 * * mon", or six with the second first.')
+@account_option
+@click.option("--cron", help='Five fields, "30 4 * * mon", or six with the second first.')
+@click.option("--list", "listing", is_flag=True, help="Show the schedules and what they run just now.")
+@click.option("--end", metavar="NAME|ID", help="End this schedule; what it has started goes on.")
 @click.option("--zone", help="Time zone of --cron.  [default: the cluster's]")
 @click.option(
     "--cluster-zone",
@@ -114,72 +114,85 @@ def submit(
 )
 @json_option
 def schedule(
-    recipe: str | None,
-    settings: tuple[str, ...],
-    root: Path,
-    data_root: Path,
-    cluster_root: str | None,
-    cluster_data: str | None,
-    promote: bool,
-    images: tuple[str, ...],
-    dev: bool,
-    profile: str,
-    cron: str,
+    cron: str | None,
+    listing: bool,
+    end: str | None,
     zone: str | None,
     cluster_zone: str,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Start RECIPE on the cluster again and again, one at a time; a schedule of the same recipe is replaced.
 
-    A run that finds every stage sealed does nothing more.
+    A run that finds every stage sealed does nothing more. A schedule that is replaced or ended starts nothing more and
+    is deleted when what it has started has ended.
 
     \b
     mmgen schedule --cron "30 4 * * mon"
+    mmgen schedule --list
+    mmgen schedule --end emoji
     """
     from pipelines.cluster import cron as crons
-    from pipelines.cluster import submit as submitting
+    from pipelines.cluster import schedules
     from pipelines.cluster.client import connect
 
-    checked = crons.parse(cron)
-    where = crons.check_zone(zone or cluster_zone, cluster_zone)
-    request = _request(recipe, settings, root, data_root, promote, images, dev, profile, cluster_root, cluster_data)
-    made = submitting.schedule(connect(), request, checked.line)
-    firings = itertools.islice(crons.firings(checked, where, datetime.datetime.now(datetime.UTC)), 3)
-    coming = [moment.isoformat() for moment in firings]
-    if as_json:
-        answer({"id": made, "cron": checked.line, "zone": where.key, "next": coming})
-    else:
-        show_table([("schedule", made), ("cron", checked.line), ("zone", where.key), ("next", ", ".join(coming))])
+    if sum((cron is not None, listing, end is not None)) != 1:
+        raise click.UsageError("give one of --cron, --list and --end")
+    if listing:
+        _show_schedules(crons.check_zone(cluster_zone, cluster_zone), as_json)
+    elif end is not None:
+        stay = schedules.end(connect(), end)
+        if as_json:
+            answer([dataclasses.asdict(schedule) for schedule in stay])
+        else:
+            lines = [f"ended {kept.name}; it is deleted when {', '.join(kept.live)} has ended" for kept in stay]
+            click.echo("\n".join(lines) or f"ended {end}")
+    elif cron is not None:
+        checked = crons.parse(cron)
+        where = crons.check_zone(zone or cluster_zone, cluster_zone)
+        made = schedules.replace(connect(), _request(**given), checked.line)
+        firings = itertools.islice(crons.firings(checked, where, datetime.datetime.now(datetime.UTC)), 3)
+        coming = [moment.isoformat() for moment in firings]
+        if as_json:
+            answer({"id": made, "cron": checked.line, "zone": where.key, "next": coming})
+        else:
+            show_table([("schedule", made), ("cron", checked.line), ("zone", where.key), ("next", ", ".join(coming))])
 
 
 @click.command()
 @click.argument("run", required=False)
 @json_option
 def status(run: str | None, as_json: bool) -> None:
-    """Show the newest runs on the cluster, or the stages of RUN, named by id or name.
+    """Show the newest runs on the cluster, or the stages of RUN, named by id or name, and why it does not go on.
+
+    STALE is a run that Kubeflow takes for a live one although nothing of it runs any more. What Kubernetes says of
+    pods is asked where KUBECONFIG or a pod's own token allows it.
 
     \b
     mmgen status
     mmgen status emoji-93140c25d35fbb27
     """
     from pipelines.cluster.client import connect
+    from pipelines.cluster.stale import judged
+    from pipelines.cluster.status import why
     from pipelines.cluster.submit import find
 
     cluster = connect()
     if run is None:
-        runs = cluster.runs()
+        runs = judged(cluster, cluster.runs())
         if as_json:
             answer([_plain(found) for found in runs])
         else:
             show_table([("run", "state", "created", "link"), *((r.name, r.state, r.created, r.link) for r in runs)])
         return
     found = find(cluster, run)
+    reasons = why(cluster, found)
     if as_json:
-        answer(_plain(found))
+        answer(dataclasses.asdict(found) | {"why": reasons})
     else:
         show_table([("run", found.name), ("state", found.state), ("link", found.link), *found.stages.items()])
-        if found.error:
-            click.echo(found.error)
+        for line in reasons:
+            click.echo(line)
 
 
 @click.command()
@@ -194,19 +207,20 @@ def logs(run: str | None, stage: str | None) -> None:
     from mmgen.errors import unknown
     from mmgen.ops.keys import STAGES
     from pipelines.cluster.client import connect
+    from pipelines.cluster.status import logs as logs_of
     from pipelines.cluster.submit import find
 
     if stage is not None and stage not in STAGES:
         raise ConfigError(unknown("stage", stage, STAGES))
     cluster = connect()
     found = find(cluster, run)
-    pods = {name: pods for name, pods in found.pods.items() if pods and stage in (None, name)}
-    if not pods:
-        raise ConfigError(f"run {found.name!r} has no pods yet{f' in stage {stage}' if stage else ''}; try again later")
-    for name, names in pods.items():
-        for pod in names:
-            click.echo(f"== {name}: {pod}")
-            click.echo(cluster.log(found.run_id, pod))
+    began = False
+    for title, text in logs_of(cluster, found, stage):
+        began = True
+        click.echo(f"== {title}\n{text.rstrip()}")
+    if not began:
+        where = f" in stage {stage}" if stage else ""
+        raise ConfigError(f"run {found.name!r} has no pods yet{where}; see: mmgen status {found.name}")
 
 
 @click.command()
@@ -217,35 +231,54 @@ def cancel(run: str) -> None:
     \b
     mmgen cancel emoji-93140c25d35fbb27
     """
-    from pipelines.cluster.client import ENDED, connect
+    from pipelines.cluster.client import connect
+    from pipelines.cluster.runs import ENDED, STALE
     from pipelines.cluster.submit import find
 
     cluster = connect()
     found = find(cluster, run)
-    if found.state in ENDED:
+    if found.state in ENDED and found.state != STALE:
         raise ConfigError(f"run {found.name!r} has ended already, as {found.state}")
     cluster.cancel(found.run_id)
     click.echo(f"cancelling {found.name}; see: mmgen status {found.name}")
 
 
 def _request(
+    *,
     recipe: str | None,
     settings: tuple[str, ...],
     root: Path,
     data_root: Path,
-    promote: bool,
     images: tuple[str, ...],
     dev: bool,
+    promote: bool,
     profile: str,
-    cluster_root: str | None,
-    cluster_data: str | None,
+    **where: str | None,
 ) -> Any:
     from mmgen.ops.stages import open_run
     from pipelines.cluster import submit as submitting
 
     named = images_of(images, dev)
     run = open_run(*chosen(recipe, settings), root, data_root)
-    return submitting.request(run, data_root, promote, named, profile, cluster_root, cluster_data)
+    return submitting.request(run, promote, named, profile, **where)
+
+
+def _show_schedules(zone: zoneinfo.ZoneInfo, as_json: bool) -> None:
+    from pipelines.cluster import schedules
+    from pipelines.cluster.client import connect
+
+    now = datetime.datetime.now(datetime.UTC)
+    found = [(one, one.coming(zone, now)) for one in schedules.listed(connect())]
+    if as_json:
+        answer([dataclasses.asdict(one) | {"next": coming} for one, coming in found])
+        return
+    head = ("schedule", "id", "state", "cron", "last", "next", "live")
+    states = {True: "enabled", False: "disabled"}
+    rows = [
+        (one.name, one.schedule_id, states[one.enabled], one.cron, one.last, coming, ", ".join(one.live))
+        for one, coming in found
+    ]
+    show_table([head, *rows])
 
 
 def _plain(run: Any) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ import click
 
 from mmgen.errors import ConfigError, MmgenError
 from pipelines.choices import chosen
+from pipelines.cli.check import cluster
 from pipelines.cli.cluster import cancel, logs, schedule, status, submit
 from pipelines.cli.compile import compile_
 from pipelines.cli.data import data
@@ -35,6 +36,7 @@ from pipelines.cli.options import (
     runner_options,
     started,
 )
+from pipelines.cli.publish import publish
 from pipelines.cli.retrain import retrain
 from pipelines.cli.serve import serve
 from pipelines.cli.systems import ablate, recipes, systems
@@ -99,7 +101,7 @@ def run(
         if all(flaw(opened.folder(stage)) is None for stage in STAGES):
             states = dict.fromkeys(STAGES, ("cached", 0.0))
         else:
-            states = run_pipeline(opened, data_root, progress, containers)
+            states = run_pipeline(opened, progress, containers)
     finally:
         progress.close()
     summary = summarise(opened, states, began)
@@ -248,6 +250,7 @@ def doctor(root: Path, data_root: Path, as_json: bool) -> None:
 
 VERBS: tuple[click.Command, ...] = (
     compile_,
+    publish,
     recipes,
     systems,
     ablate,
@@ -267,6 +270,7 @@ VERBS: tuple[click.Command, ...] = (
     status,
     logs,
     cancel,
+    cluster,
     retrain,
 )
 

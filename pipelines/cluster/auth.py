@@ -1,15 +1,20 @@
 """How we say who we are to a Kubeflow API server: a token in a file, or OIDC client credentials. Never in argv or logs.
 
-KFP_TOKEN_FILE            a mounted token, such as a service account's; read anew for every request, since
-                          whoever mounts it renews it
-KFP_OIDC_TOKEN_URL        an identity provider's token endpoint, with KFP_OIDC_CLIENT_ID, KFP_OIDC_CLIENT_SECRET
-                          (or KFP_OIDC_CLIENT_SECRET_FILE) and, where it wants them, KFP_OIDC_SCOPE and
-                          KFP_OIDC_AUDIENCE; asked again shortly before a token expires
+The first of these that is there counts:
+
+KFP_TOKEN_FILE              a mounted token, such as a service account's; read anew for every request, since
+                            whoever mounts it renews it
+KFP_OIDC_TOKEN_URL          an identity provider's token endpoint, with KFP_OIDC_CLIENT_ID, KFP_OIDC_CLIENT_SECRET
+                            (or KFP_OIDC_CLIENT_SECRET_FILE) and, where it wants them, KFP_OIDC_SCOPE and
+                            KFP_OIDC_AUDIENCE; asked again shortly before a token expires
+KF_PIPELINES_SA_TOKEN_PATH  the token that Kubeflow mounts into its notebooks; also found without the variable, at
+                            /var/run/secrets/kubeflow/pipelines/token
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 import urllib.error
 import urllib.parse
@@ -25,6 +30,8 @@ EARLY_SECONDS = 30.0
 """A token is renewed this long before it expires, so that none expires on its way."""
 LARGEST = 1 << 20
 """Bytes of an identity provider's answer that are read."""
+NOTEBOOK_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
+"""Where Kubeflow mounts the token of its notebooks, unless KF_PIPELINES_SA_TOKEN_PATH names another place."""
 
 
 class ClusterError(MmgenError):
@@ -43,8 +50,9 @@ class Credentials(Protocol):
 class TokenFile:
     """A token that somebody else keeps fresh in a file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, variable: str) -> None:
         self._path = path
+        self._variable = variable
 
     def refresh_api_key_hook(self, config: Any) -> None:
         """Read the file again.
@@ -52,7 +60,7 @@ class TokenFile:
         Raises:
             ClusterError: it cannot be read or is empty.
         """
-        config.api_key["authorization"] = _secret(self._path, "KFP_TOKEN_FILE")
+        config.api_key["authorization"] = _secret(self._path, self._variable)
 
 
 class ClientCredentials:
@@ -101,10 +109,10 @@ def credentials(environment: Mapping[str, str]) -> Credentials | None:
         ClusterError: a file with a secret cannot be read.
     """
     if path := environment.get("KFP_TOKEN_FILE"):
-        return TokenFile(Path(path))
+        return TokenFile(Path(path), "KFP_TOKEN_FILE")
     url = environment.get("KFP_OIDC_TOKEN_URL")
     if not url:
-        return None
+        return _notebook_token(environment)
     check_encrypted("KFP_OIDC_TOKEN_URL", url)
     if not environment.get("KFP_OIDC_CLIENT_ID"):
         raise ConfigError("KFP_OIDC_TOKEN_URL is set but KFP_OIDC_CLIENT_ID is not; set both")
@@ -122,17 +130,44 @@ def credentials(environment: Mapping[str, str]) -> Credentials | None:
     return ClientCredentials(url, form)
 
 
-def check_encrypted(name: str, url: str) -> None:
+def check_encrypted(name: str, url: str, environment: Mapping[str, str] = os.environ) -> None:
     """Refuse an address to which a secret would travel in the clear.
 
+    Plain http is taken to this machine, which is where `kubectl port-forward` listens, and to a Service of the cluster
+    (`inside_cluster`): Kubeflow's own notebooks and controllers ask its API server so, and who can read along there
+    has the network of the cluster's nodes already.
+
     Raises:
-        ConfigError: it is neither https nor on this machine, or holds a password.
+        ConfigError: it is neither https nor one of these, or holds a password.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.username or parts.password:
         raise ConfigError(f"{name} holds a user or password; give those by KFP_TOKEN_FILE or KFP_OIDC_CLIENT_ID")
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")):
-        raise ConfigError(f"{name} {url!r} is not https: a token would travel unencrypted; give an https address")
+    here = parts.hostname in ("localhost", "127.0.0.1", "::1") or inside_cluster(url, environment)
+    if parts.scheme != "https" and not (parts.scheme == "http" and here):
+        raise ConfigError(
+            f"{name} {url!r} is not https: a token would travel unencrypted; give an https address or, inside the "
+            "cluster, the full name of the Service, such as http://ml-pipeline.kubeflow.svc:8888"
+        )
+
+
+def inside_cluster(url: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether an address is that of a Service which only pods of a cluster, or a tunnel into it, can reach.
+
+    Names that end in `.svc` or `.svc.cluster.local` are. A name without a dot is one only in a pod: elsewhere it may be
+    a machine of the local network. `service.namespace` is not: nothing tells it from a host of the internet.
+    """
+    host = (urllib.parse.urlsplit(url).hostname or "").rstrip(".")
+    if host.endswith((".svc", ".svc.cluster.local")):
+        return True
+    return bool(host) and not set(host) & {".", ":"} and "KUBERNETES_SERVICE_HOST" in environment
+
+
+def _notebook_token(environment: Mapping[str, str]) -> Credentials | None:
+    variable = "KF_PIPELINES_SA_TOKEN_PATH"
+    if path := environment.get(variable):
+        return TokenFile(Path(path), variable)
+    return TokenFile(NOTEBOOK_TOKEN, variable) if NOTEBOOK_TOKEN.is_file() else None
 
 
 def _secret(path: Path, variable: str) -> str:

@@ -1,164 +1,164 @@
-"""A thin layer over kfp.Client: our pipeline, our experiment, runs found by name, every error one line.
+"""A thin layer over kfp.Client: our pipeline, our experiment, runs and schedules found by name.
 
     KFP_ENDPOINT     address of the Kubeflow Pipelines API server, such as https://kubeflow.example.org/pipeline
     KFP_NAMESPACE    namespace of the profile, where the installation has several users
 
-Who we are there: `pipelines/cluster/auth.py`. Nothing here decides anything; `pipelines/cluster/submit.py` does.
+Who we are there: `pipelines/cluster/auth.py`. Nothing here decides anything; `submit.py` and `schedules.py` do.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-import io
 import json
 import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmgen.errors import ConfigError
-from mmgen.ops.keys import STAGES
-from pipelines.cluster.auth import ClusterError, check_encrypted, credentials
+from pipelines.cluster.auth import ClusterError
+from pipelines.cluster.objects import Objects
+from pipelines.cluster.objects import connect as kubernetes_objects
+from pipelines.cluster.runs import ClusterRun, Workflow, told
+from pipelines.cluster.server import Absent, Server, made_already
 
 PIPELINE = "mmgen-train"
 EXPERIMENT = "mmgen"
-TIMEOUTS = (5, 20)
-"""Seconds to connect and to wait for an answer; kfp.Client by itself waits for ever. What only reads is tried four
-times."""
 PAGE = 100
-DEAD = ("FAILED", "CANCELED", "CANCELING", "SKIPPED")
-"""States of a run that will not give a model."""
-ENDED = ("SUCCEEDED", *DEAD)
+ERROR_MARK = '{"error_message":'
+"""How the server begins the error that it writes behind what it has of a log."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterRun:
-    """A run as the cluster tells of it."""
+class Cluster(Server):
+    """Our pipeline, experiment, runs and schedules on a server."""
 
-    run_id: str
-    name: str
-    state: str
-    created: str
-    """UTC, such as 2026-11-23T08:00:00Z."""
-    link: str
-    error: str
-    stages: dict[str, str]
-    """State of each of our stages that has one, in their order."""
-    pods: dict[str, list[str]]
-    """Pods of each stage."""
+    @functools.cached_property
+    def objects(self) -> Objects | None:
+        """What Kubernetes tells of the same namespace; None where it cannot be asked."""
+        return kubernetes_objects(self._environment)
 
+    def upload(
+        self, content: bytes, *, pipeline: str = PIPELINE, version: str | None = None, description: str = ""
+    ) -> tuple[str, str]:
+        """Upload a compiled pipeline, unless it is there; returns the ids of the pipeline and of the version.
 
-class Cluster:
-    """Kubeflow Pipelines at one address."""
+        The same content under the same names is uploaded once, by however many at once. A version never changes: where
+        `version` is taken by other content, the new one is called `<version>-<first 8 digits of the content's hash>`.
 
-    def __init__(self, endpoint: str, namespace: str, environment: Mapping[str, str]) -> None:
-        """Connect.
-
-        Raises:
-            ConfigError: the address or the credentials are wrongly described.
-            ClusterError: the server cannot be reached or refuses us.
+        Args:
+            content: The compiled pipeline.
+            pipeline: Its name; it is made when there is none, in the namespace where the server has several users.
+            version: Name of the version, the hash of the content unless given.
+            description: Of a version that is made, for people who look at it in the pages.
         """
-        self._endpoint = endpoint.rstrip("/")
-        who = credentials(environment)
-        if who is not None:
-            check_encrypted("KFP_ENDPOINT", endpoint)
-        elif not endpoint.startswith(("http://", "https://")):
-            raise ConfigError(f"KFP_ENDPOINT {endpoint!r} is no address; give one such as https://host/pipeline")
-        self._namespace = namespace or None
-        with self._asking():
-            from kfp import Client
-
-            # Given a namespace, the client does not ask for the server's health by itself: it would try for 25 s.
-            self._client = Client(host=self._endpoint, namespace=namespace or "-", credentials=who)
-            self._client._context_setting["namespace"] = namespace
-            self._api = self._client._run_api.api_client
-            self._api.rest_client.request = _bounded(self._api.rest_client.request)
-            health = self._client._healthz_api.healthz_service_get_healthz()
-        if health.multi_user and not namespace:
-            raise ConfigError(f"{self._endpoint} has several users; set KFP_NAMESPACE to the namespace of your profile")
-
-    def upload(self, content: bytes) -> tuple[str, str]:
-        """Ids of our pipeline and of the version with this content, each made only when there is none."""
-        name = hashlib.sha256(content).hexdigest()[:16]
-        with self._asking(), tempfile.TemporaryDirectory() as folder:
-            package = Path(folder) / "training.yaml"
-            package.write_bytes(content)
-            # Without a namespace: pipelines are shared, unless the server says otherwise.
-            if self._client.get_pipeline_id(PIPELINE) is None:
-                with _made_already():
-                    self._client.upload_pipeline(str(package), PIPELINE, namespace=self._namespace)
-            pipeline = str(self._client.get_pipeline_id(PIPELINE))
-            if not self._versions(pipeline, name):
-                with _made_already():
-                    self._client.upload_pipeline_version(str(package), name, pipeline_id=pipeline)
-            return pipeline, self._versions(pipeline, name)[0]
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        with self.asking():
+            found = self._pipeline(pipeline)
+            for name in (version or digest, f"{version}-{digest[:8]}"):
+                there = self._version(found, name)
+                if there is None:
+                    there = self._upload_version(found, name, content, f"{description}\ncontent {digest}".strip())
+                # Of a version that was named by its hash, the name tells the content.
+                if name == digest or (there.description or "").endswith(f"content {digest}"):
+                    return found, str(there.pipeline_version_id)
+            raise ClusterError(f"pipeline {pipeline!r} has other versions named {version!r}; give another name")
 
     def experiment(self) -> str:
         """Id of our experiment, made when there is none."""
-        with self._asking():
-            with _made_already():
+        with self.asking():
+            with made_already():
                 self._client.create_experiment(EXPERIMENT, namespace=self._namespace)
             found = self._client.get_experiment(experiment_name=EXPERIMENT, namespace=self._namespace)
             return str(found.experiment_id)
 
-    def start(self, name: str, version: tuple[str, str], parameters: Mapping[str, Any]) -> ClusterRun:
-        """Start a run of a version of our pipeline."""
+    def start(
+        self, name: str, version: tuple[str, str], parameters: Mapping[str, Any], service_account: str
+    ) -> ClusterRun:
+        """Start a run of a version of our pipeline, its pods under an account of the namespace."""
         experiment = self.experiment()
-        with self._asking():
+        with self.asking():
             pipeline_id, version_id = version
             made = self._client.run_pipeline(
-                experiment, name, params=dict(parameters), pipeline_id=pipeline_id, version_id=version_id
+                experiment,
+                name,
+                params=dict(parameters),
+                pipeline_id=pipeline_id,
+                version_id=version_id,
+                service_account=service_account,
             )
             return self._told(made)
 
-    def runs(self, name: str | None = None) -> list[ClusterRun]:
-        """The newest runs of our experiment, newest first; those called `name`, where one is given."""
+    def runs(self, name: str | None = None, *, schedule: str | None = None) -> list[ClusterRun]:
+        """The newest runs of our experiment, newest first: all, those called `name`, or those of a schedule."""
         experiment = self.experiment()
-        with self._asking():
+        wanted = _filter(display_name=name, recurring_run_id=schedule)
+        with self.asking():
             found = self._client.list_runs(
-                page_size=PAGE, sort_by="created_at desc", experiment_id=experiment, filter=_named(name)
+                page_size=PAGE, sort_by="created_at desc", experiment_id=experiment, filter=wanted
             )
             return [self._told(run) for run in found.runs or []]
 
     def run(self, run_id: str) -> ClusterRun:
         """One run with the states of its stages."""
-        with self._asking():
+        with self.asking():
             return self._told(self._client.get_run(run_id))
+
+    def workflow(self, run_id: str) -> Workflow:
+        """The Argo workflow of a run as Kubeflow saw it last; empty before it saw any, and where it does not tell."""
+        try:
+            answer = json.loads(self.get("/apis/v1beta1/runs/{run}", {"run": run_id}))
+            found = json.loads((answer.get("pipeline_runtime") or {}).get("workflow_manifest") or "{}")
+        except (Absent, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def cancel(self, run_id: str) -> None:
         """Stop a run; its pods are ended."""
-        with self._asking():
-            self._client.terminate_run(run_id)
+        try:
+            with self.asking():
+                self._client.terminate_run(run_id)
+        except ClusterError:
+            # The server marks the run before it looks for the workflow, and fails where that is gone.
+            if self.run(run_id).state not in ("CANCELING", "CANCELED"):
+                raise
 
-    def log(self, run_id: str, pod: str) -> str:
-        """What a pod has written so far."""
-        with self._asking():
-            # The generated client lacks this path; the server has had it since its first version.
-            answer, *_ = self._api.call_api(
-                "/apis/v1alpha1/runs/{run}/nodes/{pod}/log",
-                "GET",
-                {"run": run_id, "pod": pod},
-                header_params={"Accept": "text/plain"},
-                response_type="str",
-                auth_settings=["Bearer"],
-            )
-            return str(answer)
+    def log(self, run_id: str, pod: str) -> str | None:
+        """What a pod has written so far, None where neither the pod nor the archive has anything of it."""
+        try:
+            text = self.get("/apis/v1alpha1/runs/{run}/nodes/{pod}/log", {"run": run_id, "pod": pod})
+        except Absent:
+            return None
+        # The server answers 200 before it looks, and writes its error behind what it has found.
+        written, mark, rest = text.rpartition(ERROR_MARK)
+        if not mark or not _is_json(mark + rest):
+            return text
+        return written or None
 
-    def schedules(self, name: str) -> list[str]:
-        """Ids of the recurring runs called `name`."""
+    def schedules(self, name: str | None = None) -> list[Any]:
+        """The recurring runs of our experiment as the server tells of them, newest first; those called `name`."""
         experiment = self.experiment()
-        with self._asking():
-            found = self._client.list_recurring_runs(page_size=PAGE, experiment_id=experiment, filter=_named(name))
-            return [run.recurring_run_id for run in found.recurring_runs or []]
+        with self.asking():
+            found = self._client.list_recurring_runs(
+                page_size=PAGE, sort_by="created_at desc", experiment_id=experiment, filter=_filter(display_name=name)
+            )
+            return list(found.recurring_runs or [])
 
-    def schedule(self, name: str, version: tuple[str, str], parameters: Mapping[str, Any], cron: str) -> str:
+    def has_schedule(self, recurring_run_id: str) -> bool:
+        """Whether a recurring run is still there."""
+        try:
+            self.get("/apis/v2beta1/recurringruns/{id}", {"id": recurring_run_id})
+        except Absent:
+            return False
+        return True
+
+    def schedule(
+        self, name: str, version: tuple[str, str], parameters: Mapping[str, Any], cron: str, service_account: str
+    ) -> str:
         """Make a recurring run: one at a time, and what was missed is not made up for. Returns its id."""
         experiment = self.experiment()
-        with self._asking():
+        with self.asking():
             pipeline_id, version_id = version
             made = self._client.create_recurring_run(
                 experiment,
@@ -169,64 +169,57 @@ class Cluster:
                 params=dict(parameters),
                 pipeline_id=pipeline_id,
                 version_id=version_id,
+                service_account=service_account,
             )
             return str(made.recurring_run_id)
 
-    def unschedule(self, recurring_run_id: str) -> None:
-        """End a recurring run; runs that it has started go on."""
-        with self._asking():
-            self._client.delete_recurring_run(recurring_run_id)
+    def disable_schedule(self, recurring_run_id: str) -> None:
+        """Let a recurring run start nothing more; what it has started goes on."""
+        with self.asking():
+            self._client.disable_recurring_run(recurring_run_id)
 
-    def _versions(self, pipeline: str, name: str) -> list[str]:
-        found = self._client.list_pipeline_versions(pipeline, page_size=PAGE, filter=_named(name))
-        return [version.pipeline_version_id for version in found.pipeline_versions or []]
+    def delete_schedule(self, recurring_run_id: str) -> None:
+        """Delete a recurring run, and with it, on servers before 2.17, the workflows that it has started."""
+        with self.asking():
+            self._client._recurring_run_api.recurring_run_service_delete_recurring_run(
+                recurring_run_id, propagation_policy="ORPHAN"
+            )
+
+    def _pipeline(self, name: str) -> str:
+        """Id of a pipeline, made when there is none: in the namespace, where there is one, else shared by all."""
+        from kfp_server_api import V2beta1Pipeline
+
+        def find() -> str | None:
+            found = self._client.list_pipelines(
+                page_size=PAGE, filter=_filter(display_name=name), namespace=self._namespace
+            )
+            return str(found.pipelines[0].pipeline_id) if found.pipelines else None
+
+        if there := find():
+            return there
+        with made_already():
+            wanted = V2beta1Pipeline(display_name=name, namespace=self._namespace)
+            return str(self._client._pipelines_api.pipeline_service_create_pipeline(wanted).pipeline_id)
+        if there := find():
+            return there
+        raise ClusterError(f"pipeline {name!r} is said to be there already and is not listed; check KFP_NAMESPACE")
+
+    def _version(self, pipeline: str, name: str) -> Any:
+        found = self._client.list_pipeline_versions(pipeline, page_size=PAGE, filter=_filter(display_name=name))
+        return found.pipeline_versions[0] if found.pipeline_versions else None
+
+    def _upload_version(self, pipeline: str, name: str, content: bytes, description: str) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / "training.yaml"
+            package.write_bytes(content)
+            with made_already():
+                self._client.upload_pipeline_version(str(package), name, pipeline_id=pipeline, description=description)
+        if (made := self._version(pipeline, name)) is None:
+            raise ClusterError(f"version {name!r} was uploaded and is not listed; try again")
+        return made
 
     def _told(self, run: Any) -> ClusterRun:
-        tasks = (run.run_details.task_details if run.run_details else None) or []
-        states = {task.display_name: str(task.state or "PENDING") for task in tasks}
-        pods: dict[str, list[str]] = {}
-        for task in tasks:
-            below = [child.pod_name for child in task.child_tasks or [] if child.pod_name]
-            pods[task.display_name] = [pod for pod in (task.pod_name, *below) if pod]
-        return ClusterRun(
-            run_id=run.run_id,
-            name=run.display_name,
-            state=str(run.state or "PENDING"),  # a run that was created just now has none yet
-            created=run.created_at.strftime("%Y-%m-%dT%H:%M:%SZ") if run.created_at else "",
-            link=f"{self._endpoint}/#/runs/details/{run.run_id}",
-            error=_line(run.error.message) if run.error else "",
-            stages={stage: states[stage] for stage in STAGES if stage in states},
-            pods={stage: pods[stage] for stage in STAGES if stage in pods},
-        )
-
-    @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Quiet, and every failure of the server one line without a token."""
-        try:
-            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
-        except Exception as error:
-            status = getattr(error, "status", None)
-            if isinstance(status, int):
-                raise ClusterError(self._refusal(status, str(getattr(error, "body", "") or ""))) from None
-            if type(error).__module__.startswith("urllib3."):
-                raise ClusterError(
-                    f"KFP_ENDPOINT {self._endpoint} cannot be reached ({type(error).__name__}); "
-                    "check the address and try again"
-                ) from None
-            raise
-
-    def _refusal(self, status: int, body: str) -> str:
-        try:
-            said = json.loads(body)
-            reason = _line(str(said.get("message") or said.get("error") or ""))
-        except (ValueError, AttributeError):
-            reason = _line(body)
-        if status in (401, 403):
-            return f"KFP_ENDPOINT {self._endpoint} refuses us ({status}); renew KFP_TOKEN_FILE or the OIDC client"
-        way_out = "try again" if status >= 500 or status == 429 else "see: mmgen status"
-        return f"KFP_ENDPOINT {self._endpoint} answered {status}: {reason or 'no reason'}; {way_out}"
+        return told(run, f"{self._endpoint}/#/runs/details/{run.run_id}")
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> Cluster:
@@ -242,31 +235,17 @@ def connect(environment: Mapping[str, str] = os.environ) -> Cluster:
     return Cluster(endpoint, environment.get("KFP_NAMESPACE", ""), environment)
 
 
-@contextlib.contextmanager
-def _made_already() -> Iterator[None]:
-    """Pass over the answer that somebody else has made it at the same moment."""
+def _filter(**wanted: str | None) -> str | None:
+    """Kubeflow's filter for fields that have these values."""
+    predicates = [
+        {"operation": "EQUALS", "key": key, "stringValue": value} for key, value in wanted.items() if value is not None
+    ]
+    return json.dumps({"predicates": predicates}) if predicates else None
+
+
+def _is_json(text: str) -> bool:
     try:
-        yield
-    except Exception as error:
-        if getattr(error, "status", None) != 409:
-            raise
-
-
-def _named(name: str | None) -> str | None:
-    """Kubeflow's filter for one display name."""
-    if name is None:
-        return None
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
-
-
-def _bounded(request: Callable[..., Any]) -> Callable[..., Any]:
-    """The client's request with a deadline."""
-
-    def bounded(*arguments: Any, **options: Any) -> Any:
-        return request(*arguments, **{**options, "_request_timeout": options.get("_request_timeout") or TIMEOUTS})
-
-    return bounded
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:200]
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -11,16 +11,20 @@ from pathlib import Path
 
 from mmgen.errors import ConfigError, StorageError, unknown
 from mmgen.files import refusal, write_bytes
+from pipelines.cluster.form import CHOICES, HERE, Form
 from pipelines.cluster.images import UNPUSHED, Images
 from pipelines.cluster.profiles import NAMES, PROFILES
 
 GOLDENS = Path(__file__).resolve().parents[1] / "compiled"
 
 
-def compiled(images: Images = UNPUSHED, profile: str = NAMES[0]) -> bytes:
+def compiled(images: Images = UNPUSHED, profile: str = NAMES[0], form: Form = HERE) -> bytes:
     """The pipeline as KFP's YAML: the same bytes wherever and whenever it is compiled.
 
     Two documents: the pipeline, and what of the profile only Kubernetes understands (`yaml.safe_load_all`).
+
+    Args:
+        form: defaults of the parameters.
 
     Raises:
         ConfigError: there is no such profile.
@@ -31,9 +35,15 @@ def compiled(images: Images = UNPUSHED, profile: str = NAMES[0]) -> bytes:
 
     from pipelines.training import pipeline
 
+    made = pipeline(images, PROFILES[profile].stages, form)
+    parameters = made.pipeline_spec.root.input_definitions.parameters
+    for name, values in CHOICES.items():
+        for value in values:  # the SDK has no way to say them; the specification, the server and the pages have
+            kind = "bool_value" if isinstance(value, bool) else "string_value"
+            setattr(parameters[name].literals.add(), kind, value)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "training.yaml"
-        compiler.Compiler().compile(pipeline(images, PROFILES[profile]), str(path))
+        compiler.Compiler().compile(made, str(path))
         return path.read_bytes()
 
 

@@ -8,9 +8,11 @@ tried only twice, and no later task starts without it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mmgen.ops import cluster_names
 from mmgen.ops.keys import STAGES
 
 ACCELERATOR = "nvidia.com/gpu"
@@ -19,24 +21,28 @@ GPU_LABEL = "nvidia.com/gpu.present"
 BACKOFF_SECONDS, BACKOFF_FACTOR, BACKOFF_LONGEST = 30, 2.0, 600
 HOUR = 3600
 
-CONFIG_MAP, SETTINGS = (
-    "mmgen-settings",
-    (
-        "AWS_ENDPOINT_URL_S3",
-        "MLFLOW_TRACKING_URI",
-        "MMGEN_PRICE_CPU_HOUR",
-        "MMGEN_PRICE_GPU_HOUR",
-    ),
-)
-"""The ConfigMap of k8s/base, and what tasks take from it where it has it."""
-SECRET, KEYS = (
-    "object-store",
-    {
-        "access-key-id": "AWS_ACCESS_KEY_ID",
-        "secret-access-key": "AWS_SECRET_ACCESS_KEY",
-    },
-)
-"""The Secret with the object store's keys; where a role of the service account stands for them, there is none."""
+STORE = ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+"""Keys in the ConfigMap of settings, and variables of whoever speaks to the object store, in every pod: boto3 reads the
+second name of the region, most other clients the first; `requests` follows the addresses that MLflow signs."""
+SETTINGS = {name: name for name in STORE} | {
+    # Not MLFLOW_TRACKING_URI: Kubeflow's MLflow plugin writes a value for that name into the same container, and
+    # Kubernetes refuses a variable that has a value and a source.
+    "MLFLOW_TRACKING_URI": "MMGEN_TRACKING_URI",
+    "MMGEN_PRICE_CPU_HOUR": "MMGEN_PRICE_CPU_HOUR",
+    "MMGEN_PRICE_GPU_HOUR": "MMGEN_PRICE_GPU_HOUR",
+}
+"""Keys in the ConfigMap of settings, and the variables that tasks get them as, where it has them."""
+KEYS = {
+    "access-key-id": "AWS_ACCESS_KEY_ID",
+    "secret-access-key": "AWS_SECRET_ACCESS_KEY",
+}
+"""Keys of the Secret of the object store, and the variables that tasks get them as, where there is such a Secret."""
+OF_THE_PLUGIN = "MLFLOW_"
+"""Kubeflow's MLflow plugin may write a value for any variable that begins like this, such as MLFLOW_RUN_ID."""
+AUTHORITIES = "/etc/mmgen/authorities"
+"""Where pods find the certificates of a private authority, from a ConfigMap that need not be there."""
+RESTARTS = 3
+"""Times that a stage which a signal ended is started again in its pod: Kubeflow itself retries only lost pods."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,10 +95,27 @@ GPUS = replace(
 WATCHES = replace(SMALL, timeout_s=24 * HOUR, retries=5, nodes=2, node_gpus=4)
 
 
-def _profile(train: Resources, asks: Resources) -> dict[str, Resources]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """What the tasks of a pipeline may use, and the settings of a recipe that fit it."""
+
+    stages: Mapping[str, Resources]
+
+    @property
+    def settings(self) -> str:
+        """Settings without which a training would not use what its task asks for, such as "training.device=cuda"."""
+        train = self.stages["train"]
+        gpus = train.node_gpus if train.nodes > 1 else train.gpus
+        processes = train.nodes * max(gpus, 1)
+        found = ["training.device=cuda"] if gpus else []
+        return "; ".join(found + ([f"training.processes={processes}"] if processes > 1 else []))
+
+
+def _profile(train: Resources, asks: Resources) -> Profile:
     few = replace(SMALL, retries=1)
     answers = replace(asks, timeout_s=4 * HOUR, retries=3)
-    return dict.fromkeys(STAGES, SMALL) | {"validate": few, "judge": answers, "train": train, "evaluate": answers}
+    own = {"validate": few, "judge": answers, "train": train, "evaluate": answers}
+    return Profile(stages=dict.fromkeys(STAGES, SMALL) | own)
 
 
 PROFILES = {
@@ -100,8 +123,9 @@ PROFILES = {
     "gpu": _profile(ONE_GPU, ONE_GPU),
     "gpus": _profile(GPUS, ONE_GPU),
     "nodes": _profile(WATCHES, ONE_GPU),
+    "nodes-cpu": _profile(replace(WATCHES, node_gpus=0), LEARNS),
 }
-"""Name -> the resources of each stage, the default first."""
+"""The default first."""
 
 NAMES = tuple(PROFILES)
 
@@ -128,8 +152,10 @@ def apply(task: Any, resources: Resources) -> None:
         kubernetes.add_node_selector(task, GPU_LABEL, "true")
         kubernetes.add_toleration(task, key=ACCELERATOR, operator="Exists", effect="NoSchedule")
     task.set_env_variable("MMGEN_CACHE", "/tmp/cache")  # noqa: S108
-    kubernetes.use_config_map_as_env(task, CONFIG_MAP, {name: name for name in SETTINGS}, optional=True)
-    kubernetes.use_secret_as_env(task, SECRET, KEYS, optional=True)
+    task.set_env_variable("MMGEN_RESTARTS", str(RESTARTS))
+    kubernetes.use_config_map_as_env(task, cluster_names.SETTINGS, SETTINGS, optional=True)
+    kubernetes.use_secret_as_env(task, cluster_names.OBJECT_STORE, KEYS, optional=True)
+    kubernetes.use_config_map_as_volume(task, cluster_names.AUTHORITIES, AUTHORITIES, optional=True)
     if resources.nodes > 1:
         task.set_env_variable("MMGEN_TRAIN_NODES", str(resources.nodes))
         task.set_env_variable("MMGEN_TRAIN_NODE_GPUS", str(resources.node_gpus))

@@ -20,13 +20,18 @@ from typing import TYPE_CHECKING, Any
 from mmgen.errors import ConfigError, DataError, TrackingError
 from mmgen.files import is_sealed, read_json
 from mmgen.ops import outputs
+from mmgen.ops.cluster_names import RUNNER
 from mmgen.ops.jobs import INTERRUPTED, plain
+from mmgen.ops.roots import address
 from mmgen.ops.shelf import shelf
-from mmgen.ops.stages import Run, flaw
+from mmgen.ops.stages import Run, find_output
 from pipelines.cluster.auth import ClusterError
-from pipelines.cluster.client import DEAD, ENDED, PIPELINE, Cluster, ClusterRun
+from pipelines.cluster.client import Cluster
+from pipelines.cluster.form import Form
 from pipelines.cluster.images import UNPUSHED, Images
 from pipelines.cluster.profiles import NAMES as PROFILES
+from pipelines.cluster.runs import DEAD, ENDED, ClusterRun
+from pipelines.cluster.stale import judged
 from pipelines.local.run import PipelineError
 
 if TYPE_CHECKING:
@@ -43,6 +48,8 @@ LONGEST_WAIT = 10.0
 """Seconds between two looks at a run that is waited for; the first ones follow sooner."""
 LOST_LOOKS = 6
 """Looks in a row that may fail before waiting is given up."""
+LOOKS_UNTIL_DOUBT = 30
+"""Of so many looks at a run that is waited for, one asks whether anything of it runs at all."""
 PROFILE = PROFILES[0]
 """Unless another one is asked for."""
 FAILED = 1
@@ -63,6 +70,8 @@ class Request:
     """What the tasks run in; their digests are part of the run key, so the run was opened under them."""
     profile: str = PROFILE
     """What the tasks may use of the cluster."""
+    service_account: str = RUNNER
+    """Under which the pods run."""
 
     @property
     def name(self) -> str:
@@ -89,21 +98,22 @@ class Request:
 
 def request(
     run: Run,
-    data_root: Path,
     promote: bool,
     images: Images,
     profile: str = PROFILE,
     cluster_root: str | None = None,
     cluster_data: str | None = None,
+    service_account: str | None = None,
 ) -> Request:
-    """A request; where the pods see root and data elsewhere, the arguments or the environment say so."""
+    """A request; where the pods see root and data elsewhere or run as others, arguments or environment say so."""
     return Request(
         images=images,
         profile=profile,
         run=run,
-        root=cluster_root or os.environ.get("MMGEN_CLUSTER_ROOT") or _absolute(run.root),
-        data=cluster_data or os.environ.get("MMGEN_CLUSTER_DATA") or _absolute(data_root),
+        root=cluster_root or os.environ.get("MMGEN_CLUSTER_ROOT") or address(run.root),
+        data=cluster_data or os.environ.get("MMGEN_CLUSTER_DATA") or address(run.data_root),
         promote=promote,
+        service_account=service_account or os.environ.get("MMGEN_SERVICE_ACCOUNT") or RUNNER,
     )
 
 
@@ -123,13 +133,13 @@ def submit(cluster: Cluster, request: Request, *, if_new: bool, claim: Claim) ->
         ClusterError: the server refuses, or somebody else's submission does not end.
     """
     if not if_new:
-        return Submitted(run=_start(cluster, request, cluster.upload(_content(request))), started=True)
-    runs = cluster.runs(request.name)
+        return Submitted(run=_start(cluster, request, cluster.upload(content(request))), started=True)
+    runs = judged(cluster, cluster.runs(request.name))
     if good := [run for run in runs if run.state not in DEAD]:
         return Submitted(run=good[0], started=False)
-    if flaw(request.run.folder("register")) is None:
+    if find_output(request.run, "register") is not None:
         return Submitted(run=None, started=False)
-    version = cluster.upload(_content(request))  # before the claim: between claim and start nothing takes long
+    version = cluster.upload(content(request))  # before the claim: between claim and start nothing takes long
     for attempt in range(CLAIMS):
         began = time.monotonic()
         if claim(f"{request.name}.{runs[0].run_id if runs else 'first'}.{attempt}"):
@@ -143,16 +153,6 @@ def submit(cluster: Cluster, request: Request, *, if_new: bool, claim: Claim) ->
                 return Submitted(run=found, started=False)
             time.sleep(1)
     raise ClusterError(f"run {request.name!r} was claimed {CLAIMS} times and never started; try again")
-
-
-def schedule(cluster: Cluster, request: Request, cron: str) -> str:
-    """Make the recurring run of a recipe, in place of the one that it has; returns its id."""
-    name = f"{PIPELINE}-{request.run.recipe.name}"
-    before = cluster.schedules(name)
-    made = cluster.schedule(name, cluster.upload(_content(request)), request.parameters, cron)
-    for old in before:  # only now: a schedule that is refused leaves the old one
-        cluster.unschedule(old)
-    return made
 
 
 def claims(root: Path) -> Claim:
@@ -174,7 +174,7 @@ def find(cluster: Cluster, wanted: str | None) -> ClusterRun:
     runs = cluster.runs(wanted) or (cluster.runs() if wanted else [])
     for run in runs:
         if wanted is None or wanted in (run.name, run.run_id):
-            return cluster.run(run.run_id)
+            return judged(cluster, [cluster.run(run.run_id)])[0]
     raise ConfigError(f"no run is called {wanted!r}; see: mmgen status" if wanted else "no run was submitted yet")
 
 
@@ -185,10 +185,13 @@ def follow(cluster: Cluster, run_id: str, say: Callable[[str, str], None]) -> Cl
         ClusterError: the server cannot be asked any more. The run goes on.
     """
     told: dict[str, str] = {}
-    pause, lost = 1.0, 0
+    pause, lost, looks = 1.0, 0, 0
     while True:
+        looks += 1
         try:
             run, lost = cluster.run(run_id), 0
+            if looks % LOOKS_UNTIL_DOUBT == 0:
+                run = judged(cluster, [run])[0]
         except ClusterError:
             lost += 1
             if lost == LOST_LOOKS:
@@ -214,9 +217,10 @@ def decision(request: Request) -> str | None:
 
 def registered(run: Run) -> ModelVersion | None:
     """The version that the team's tracker has of a run; None where no tracker is named or it cannot be asked."""
+    from mmgen.ops.mlflow_client import tracker
     from mmgen.ops.registry import history, model_name
 
-    if os.environ.get("MLFLOW_TRACKING_URI"):
+    if tracker()[1]:
         with contextlib.suppress(TrackingError):
             for version in history(run.root, model_name(run.recipe)):
                 if version.tags.get("mmgen.run_key") == run.keys.run_key:
@@ -253,19 +257,16 @@ def refused(run: Run) -> list[dict[str, Any]]:
 
 
 def _good(cluster: Cluster, name: str) -> ClusterRun | None:
-    return next((run for run in cluster.runs(name) if run.state not in DEAD), None)
-
-
-def _absolute(folder: Path) -> str:
-    return os.path.abspath(folder)  # noqa: PTH100 (resolve follows links, which the pods may not have)
+    return next((run for run in judged(cluster, cluster.runs(name)) if run.state not in DEAD), None)
 
 
 def _start(cluster: Cluster, request: Request, version: tuple[str, str]) -> ClusterRun:
-    return cluster.start(request.name, version, request.parameters)
+    return cluster.start(request.name, version, request.parameters, request.service_account)
 
 
-def _content(request: Request) -> bytes:
+def content(request: Request) -> bytes:
     """The pipeline that is submitted: the one place where it is compiled for a cluster."""
     from pipelines.cluster.compile import compiled
 
-    return compiled(request.images, request.profile)
+    form = Form(root=request.root, data=request.data, promote=request.promote)
+    return compiled(request.images, request.profile, form)

@@ -83,8 +83,8 @@ def retrain(
             if _done(run):
                 return _told(run, dict.fromkeys(STAGES, ("cached", 0.0)), began, "nothing")
             if images is not None:
-                return _on_cluster(run, data_root, progress, promote, images, began)
-            states = run_pipeline(run, data_root, progress, promote=promote)
+                return _on_cluster(run, progress, promote, images, began)
+            states = run_pipeline(run, progress, promote=promote)
             return _told(run, states, began, "trained")
     except MmgenError as error:
         if run is not None and error.exit_code == DATA_REFUSED:
@@ -118,14 +118,14 @@ def _done(run: Run) -> bool:
     return all(flaw(run.folder(stage)) is None for stage in STAGES)
 
 
-def _on_cluster(run: Run, data_root: Path, progress: Progress, promote: bool, images: Images, began: float) -> Outcome:
+def _on_cluster(run: Run, progress: Progress, promote: bool, images: Images, began: float) -> Outcome:
     """Validate here, so that bad data start no pod, then submit and wait."""
     from mmgen.ops.jobs import run_up_to
     from pipelines.cluster.client import connect
 
     cluster = connect()
     run_up_to("validate", run, progress)
-    request = submitting.request(run, data_root, promote, images, os.environ.get("MMGEN_PROFILE") or submitting.PROFILE)
+    request = submitting.request(run, promote, images, os.environ.get("MMGEN_PROFILE") or submitting.PROFILE)
     done = submitting.submit(cluster, request, if_new=True, claim=submitting.claims(run.root))
     ended = done.run
     if ended is not None:

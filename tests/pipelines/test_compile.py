@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from mmgen import recipes
 from mmgen.errors import ConfigError
 from mmgen.ops.keys import STAGES
 from pipelines.cluster import compile as compiling
+from pipelines.cluster.form import Form
 from pipelines.cluster.images import Images, parse
 from pipelines.cluster.profiles import ACCELERATOR, NAMES, PROFILES
 from tests.whole_run import mmgen
@@ -70,7 +73,17 @@ def test_the_stages_are_the_tasks_in_order(spec: dict[str, Any]) -> None:
 
     assert set(tasks) == set(STAGES)
     for earlier, later in itertools.pairwise(STAGES):
-        assert earlier in tasks[later]["dependentTasks"]
+        if (earlier, later) != ("judge", "train"):
+            assert earlier in tasks[later]["dependentTasks"]
+
+
+def test_pods_train_judge_and_model_side_by_side_and_one_machine_trains_them_in_turn(spec: dict[str, Any]) -> None:
+    from pipelines.training import pipeline
+
+    here = pipeline().pipeline_spec.root.dag.tasks["train"].dependent_tasks
+
+    assert set(spec["root"]["dag"]["tasks"]["train"]["dependentTasks"]) == {"validate"}
+    assert set(here) == {"validate", "judge"}
 
 
 def test_nothing_is_installed_when_a_task_starts(spec: dict[str, Any]) -> None:
@@ -85,8 +98,37 @@ def test_kubeflows_own_cache_is_off(spec: dict[str, Any]) -> None:
 def test_every_input_of_the_pipeline_is_described_and_has_a_default(spec: dict[str, Any]) -> None:
     inputs = spec["root"]["inputDefinitions"]["parameters"]
 
-    assert set(inputs) == {"recipe", "settings", "root", "data", "promote"}
+    assert set(inputs) == {"recipe", "size", "settings", "root", "data", "promote"}
     assert all(entry["description"] and "defaultValue" in entry for entry in inputs.values())
+
+
+def test_parameters_with_few_values_are_choices_which_the_pages_draw_and_the_server_checks(
+    spec: dict[str, Any],
+) -> None:
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+
+    assert inputs["recipe"]["literals"] == list(recipes.NAMES)
+    assert inputs["size"]["literals"] == ["default", "small"]
+    assert inputs["promote"]["literals"] == [True, False]
+    for name in ("recipe", "size", "promote"):
+        assert inputs[name]["defaultValue"] in inputs[name]["literals"]
+
+
+def test_a_form_gives_the_defaults() -> None:
+    form = Form(recipe="vae", size="small", settings="seed=3", root="s3://b/runs", data="s3://b/data", promote=False)
+
+    compiled, _ = yaml.safe_load_all(compiling.compiled(BY_DIGEST, form=form))
+    inputs = compiled["root"]["inputDefinitions"]["parameters"]
+
+    assert {name: entry["defaultValue"] for name, entry in inputs.items()} == dataclasses.asdict(form)
+
+
+@pytest.mark.parametrize("place", ["runs", "./runs", "../runs"])
+def test_a_form_with_a_folder_that_no_pod_sees_is_refused(place: str) -> None:
+    with pytest.raises(ConfigError, match="no pod sees"):
+        Form(root=place, data="s3://b/data").check()
+    with pytest.raises(ConfigError, match="no pod sees"):
+        Form(root="/volumes/runs", data=place).check()
 
 
 def test_each_task_runs_in_the_image_of_its_role_and_is_told_both_digests(spec: dict[str, Any]) -> None:
@@ -98,6 +140,7 @@ def test_each_task_runs_in_the_image_of_its_role_and_is_told_both_digests(spec: 
         told = {entry["name"]: entry["value"] for entry in container["env"]}
         assert told == {
             "MMGEN_CACHE": "/tmp/cache",
+            "MMGEN_RESTARTS": "3",
             "MMGEN_IMAGE_DIGEST": f"cpu=sha256:{'a' * 64} gpu=sha256:{'b' * 64}",
         }
 
@@ -109,7 +152,9 @@ def test_where_things_are_and_their_keys_are_named_never_written_down() -> None:
         for executor in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
             (settings,), (keys,) = executor["configMapAsEnv"], executor["secretAsEnv"]
             assert (settings["configMapName"], settings["optional"]) == ("mmgen-settings", True)
-            assert "MLFLOW_TRACKING_URI" in {pair["envVar"] for pair in settings["keyToEnv"]}
+            told = {pair["configMapKey"]: pair["envVar"] for pair in settings["keyToEnv"]}
+            assert told["MLFLOW_TRACKING_URI"] == "MMGEN_TRACKING_URI"
+            assert {"AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE"} <= told.keys()
             assert (keys["secretName"], keys["optional"]) == ("object-store", True)
             assert {pair["envVar"] for pair in keys["keyToEnv"]} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
@@ -156,7 +201,7 @@ def test_every_task_of_a_profile_has_bounds_and_a_place_to_write_to(profile: str
 
     for stage in STAGES:
         wanted, resources, on_kubernetes = (
-            PROFILES[profile][stage],
+            PROFILES[profile].stages[stage],
             found[stage]["resources"],
             platform[f"exec-{stage}"],
         )
@@ -176,7 +221,7 @@ def test_only_tasks_of_the_gpu_image_ask_for_a_gpu_and_go_to_nodes_that_have_one
     asked = {stage: container["resources"].get("accelerator") for stage, container in containers(pipeline).items()}
     on_gpus = {stage for stage, accelerator in asked.items() if accelerator}
     assert {stage: int(asked[stage]["resourceCount"]) for stage in on_gpus} == {
-        stage: resources.gpus for stage, resources in PROFILES[profile].items() if resources.gpus
+        stage: resources.gpus for stage, resources in PROFILES[profile].stages.items() if resources.gpus
     }
     assert {asked[stage]["resourceType"] for stage in on_gpus} <= {ACCELERATOR}
     assert not on_gpus & ON_THE_CPU_IMAGE

@@ -17,7 +17,7 @@ from mmgen.errors import ConfigError, StorageError
 from mmgen.files import open_sealed
 from mmgen.ops import keys
 from mmgen.ops.scores import scores_of
-from mmgen.ops.stages import _git
+from mmgen.ops.stages import code_version
 from mmgen.progress import Progress
 from pipelines.cluster import lock
 from pipelines.cluster.images import UNPUSHED
@@ -108,7 +108,7 @@ def test_an_image_says_its_commit_and_whether_it_can_be_trusted(
     if dev:
         monkeypatch.setenv("MMGEN_IMAGE_DEV", "1")
 
-    assert _git() == said
+    assert code_version() == said
 
 
 @pytest.mark.parametrize("target", list(lock.WANTED))

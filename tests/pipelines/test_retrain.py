@@ -38,7 +38,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_nothing_changed_so_the_data_are_fetched_and_nothing_runs_within_ten_seconds(
+def test_nothing_changed_so_the_data_are_fetched_and_no_stage_is_started_or_imported(
     tiny_emoji: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     team = Team(tmp_path, tiny_emoji)
@@ -48,7 +48,7 @@ def test_nothing_changed_so_the_data_are_fetched_and_nothing_runs_within_ten_sec
     job = team.job("--files-url", "https://ci.example.org/7")
 
     assert (job.returncode, job.facts["state"], job.facts["decision"]) == (30, "nothing", "keep"), job.stderr
-    assert job.cpu_seconds < 10  # of work: a busy machine takes longer by the clock
+    job.assert_it_only_looked()
     assert not (team.root / "logs").exists()  # no pipeline was started
     assert "Nothing ran." in job.comment
     assert "| image.r1_seen | 0.500 | 0.250 to 0.750 | 40 |" in job.comment
@@ -73,7 +73,7 @@ def test_a_job_waits_for_another_one_of_the_same_commit_and_then_has_nothing_to_
         job.join(1.5)
         assert job.is_alive()
         seal_all(run)
-    job.join(120)
+    job.join(600)
 
     assert done[0].state == "nothing"
     assert not (root / "logs").exists()

@@ -5,6 +5,7 @@ There is no Kubeflow API server here: `tests/kfp_api.py` stands in for it, and s
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import subprocess
@@ -19,31 +20,21 @@ import yaml
 
 from mmgen.errors import ConfigError, MmgenError
 from mmgen.ops.stages import run_stage
-from pipelines.cluster import client as clusters
+from pipelines.cluster import auth, schedules, server
 from pipelines.cluster import submit as submitting
 from pipelines.cluster.auth import ClusterError, credentials
-from pipelines.cluster.client import Cluster, connect
-from pipelines.cluster.compile import compiled
+from pipelines.cluster.client import connect
 from pipelines.cluster.images import UNPUSHED
-from pipelines.cluster.submit import Request, claims, submit
+from pipelines.cluster.submit import claims, submit
+from tests import submitting as submitted
+from tests.argo import attempt
 from tests.kfp_api import StandIn
 from tests.retraining import cpu_seconds
+from tests.submitting import cluster_of, request_of, verb
 from tests.unit.runs import fill_gate, small_run
 from tests.whole_run import command, place
 
-
-@pytest.fixture
-def api() -> Iterator[StandIn]:
-    with StandIn() as server:
-        yield server
-
-
-def cluster_of(api: StandIn, **environment: str) -> Cluster:
-    return connect({"KFP_ENDPOINT": api.endpoint, **environment})
-
-
-def request_of(root: Path, number: int = 1) -> Request:
-    return Request(run=small_run(root, number), root="/mnt/runs", data="/mnt/data", promote=False)
+api = submitted.api
 
 
 def test_a_run_is_named_by_its_run_key_and_given_the_pipelines_parameters(api: StandIn, tmp_path: Path) -> None:
@@ -62,7 +53,25 @@ def test_a_run_is_named_by_its_run_key_and_given_the_pipelines_parameters(api: S
         "data": "/mnt/data",
         "promote": False,
     }
-    assert api.specs[run["pipeline_version_reference"]["pipeline_version_id"]] == next(yaml.safe_load_all(compiled()))
+    uploaded = api.specs[run["pipeline_version_reference"]["pipeline_version_id"]]
+    assert uploaded == next(yaml.safe_load_all(submitting.content(request_of(tmp_path))))
+
+
+@pytest.mark.parametrize(("named", "used"), [(None, "mmgen-runner"), ("pipeline-runner", "pipeline-runner")])
+def test_the_pods_run_under_our_account_unless_another_one_is_named(
+    api: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None, used: str
+) -> None:
+    if named:
+        monkeypatch.setenv("MMGEN_SERVICE_ACCOUNT", named)
+    request = submitting.request(
+        small_run(tmp_path), False, UNPUSHED, cluster_root="/mnt/runs", cluster_data="/mnt/data"
+    )
+
+    submit(cluster_of(api), request, if_new=False, claim=claims(tmp_path))
+    schedules.replace(cluster_of(api), request, "0 30 4 * * 1")
+
+    (run,), (schedule,) = api.runs.values(), api.recurring.values()
+    assert (run["service_account"], schedule["service_account"]) == (used, used)
 
 
 def test_a_live_run_is_found_and_nothing_is_sent(api: StandIn, tmp_path: Path) -> None:
@@ -103,17 +112,7 @@ def test_without_if_new_each_submission_is_a_run_of_one_version(api: StandIn, tm
         submit(cluster_of(api), request_of(tmp_path), if_new=False, claim=claims(tmp_path))
 
     assert len(api.runs) == 2
-    assert len(api.versions) == 2  # the upload of a new pipeline makes one of its own
-
-
-def test_a_changed_pipeline_is_a_new_version(api: StandIn) -> None:
-    cluster = cluster_of(api)
-    first, again = cluster.upload(compiled()), cluster.upload(compiled())
-    changed = cluster.upload(compiled().replace(b"From a data set", b"From some data set"))
-
-    assert first == again
-    assert changed[0] == first[0]
-    assert changed[1] != first[1]
+    assert len(api.versions) == 1
 
 
 def test_two_submitters_at_once_start_one_run(api: StandIn, tmp_path: Path, tiny_emoji: Path) -> None:
@@ -154,18 +153,18 @@ def test_a_run_is_followed_to_its_end_and_the_gates_word_is_the_answer(api: Stan
     said: list[tuple[str, str]] = []
     (run,) = api.runs.values()
 
-    def train(state: str) -> None:
-        run["run_details"] = {"task_details": [{"display_name": "train", "state": state}, {"display_name": "root"}]}
+    def train(phase: str) -> None:
+        api.seen_by_argo(started.run_id, {"train": [(phase, "")]})
 
     def say(stage: str, state: str) -> None:
         said.append((stage, state))
         if state == "RUNNING":
-            train("SUCCEEDED")
+            train("Succeeded")
         else:
             api.fail.append(500)  # one lost look ends nothing
             run["state"] = "SUCCEEDED"
 
-    train("RUNNING")
+    train("Running")
     ended = submitting.follow(cluster, started.run_id, say)
     run_stage("gate", request.run.keys.stages["gate"], tmp_path, lambda out: fill_gate(out, "keep"), facts={})
 
@@ -182,7 +181,7 @@ def test_a_run_that_did_not_succeed_is_one_line_with_its_stage(
     submit(cluster, request_of(tmp_path), if_new=True, claim=claims(tmp_path))
     (run,) = api.runs.values()
     run["state"], run["error"] = state, {"code": 2, "message": "out\nof memory"}
-    run["run_details"] = {"task_details": [{"display_name": "train", "state": "FAILED"}]}
+    api.seen_by_argo(run["run_id"], {"train": [("Failed", "")]})
 
     with pytest.raises(MmgenError, match="in stage train: out of memory; see: mmgen logs") as caught:
         submitting.check_ended(submitting.find(cluster, None), request_of(tmp_path))
@@ -204,6 +203,45 @@ def test_a_token_is_read_again_for_every_request_and_never_shown(api: StandIn, t
 
     assert "renew KFP_TOKEN_FILE" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_a_notebooks_token_is_found_where_kubeflow_mounts_it(
+    api: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ours", "named", "mounted"):
+        (tmp_path / name).write_text(name)
+    ours, named = {"KFP_TOKEN_FILE": str(tmp_path / "ours")}, {"KF_PIPELINES_SA_TOKEN_PATH": str(tmp_path / "named")}
+    monkeypatch.setattr(auth, "NOTEBOOK_TOKEN", tmp_path / "mounted")
+    used = []
+    for environment in ({**ours, **named}, named, {}):
+        api.seen.clear()
+        cluster_of(api, **environment).runs()
+        used.append({authorization for *_, authorization in api.seen})
+
+    assert used == [{"Bearer ours"}, {"Bearer named"}, {"Bearer mounted"}]
+    monkeypatch.setattr(auth, "NOTEBOOK_TOKEN", tmp_path / "absent")
+    assert credentials({}) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "in_pod", "in_the_clear"),
+    [
+        ("http://ml-pipeline.kubeflow.svc:8888", False, True),
+        ("http://ml-pipeline.kubeflow.svc.cluster.local:8888", False, True),
+        ("http://ml-pipeline:8888", True, True),
+        ("http://ml-pipeline:8888", False, False),  # a machine of the local network, for all one can see
+        ("http://ml-pipeline.kubeflow:8888", True, False),  # or a host of the internet
+        ("http://svc.example.org", True, False),
+        ("http://10.96.0.17:8888", True, False),
+        ("ftp://ml-pipeline.kubeflow.svc", True, False),
+    ],
+)
+def test_a_token_travels_in_the_clear_only_inside_the_cluster(url: str, in_pod: bool, in_the_clear: bool) -> None:
+    environment = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"} if in_pod else {}
+    with (
+        contextlib.nullcontext() if in_the_clear else pytest.raises(ConfigError, match=r"ml-pipeline.kubeflow.svc:8888")
+    ):
+        auth.check_encrypted("KFP_ENDPOINT", url, environment)
 
 
 class _Provider(http.server.BaseHTTPRequestHandler):
@@ -262,6 +300,7 @@ def test_a_refused_client_secret_is_not_in_the_error(api: StandIn, provider: tup
         ({}, "no cluster is named; set KFP_ENDPOINT"),
         ({"KFP_ENDPOINT": "kubeflow.example.org"}, "is no address"),
         ({"KFP_ENDPOINT": "http://kubeflow.example.org", "KFP_TOKEN_FILE": "x"}, "is not https"),
+        ({"KFP_ENDPOINT": "http://kubeflow.example.org", "KF_PIPELINES_SA_TOKEN_PATH": "x"}, "is not https"),
         (
             {"KFP_ENDPOINT": "https://ann:sesame@kubeflow.example.org", "KFP_TOKEN_FILE": "x"},
             "holds a user or password",
@@ -293,7 +332,7 @@ def test_a_token_file_that_is_missing_or_empty_is_named(tmp_path: Path) -> None:
 def test_a_server_that_fails_is_silent_or_away_ends_in_one_line_in_time(
     api: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clusters, "TIMEOUTS", (1, 1))
+    monkeypatch.setattr(server, "TIMEOUTS", (1, 1))
     cluster = cluster_of(api)
     api.fail = [500]
     with pytest.raises(ClusterError, match="answered 500: told to fail; try again"):
@@ -319,28 +358,6 @@ def test_an_installation_with_several_users_wants_a_namespace(api: StandIn) -> N
     assert [one["namespace"] for one in api.experiments.values()] == ["team"]
 
 
-def test_a_schedule_runs_one_at_a_time_and_replaces_the_one_before(api: StandIn, tmp_path: Path) -> None:
-    cluster = cluster_of(api)
-    submitting.schedule(cluster, request_of(tmp_path), "0 30 4 * * 1")
-    with pytest.raises(ClusterError, match="six fields"):
-        submitting.schedule(cluster, request_of(tmp_path), "30 4 * * 1")
-    (refused,) = api.recurring.values()
-    submitting.schedule(cluster, request_of(tmp_path), "0 30 5 * * 1")
-
-    (kept,) = api.recurring.values()
-    assert refused["trigger"]["cron_schedule"]["cron"] == "0 30 4 * * 1"
-    assert kept["trigger"]["cron_schedule"]["cron"] == "0 30 5 * * 1"
-    assert (kept["max_concurrency"], kept["no_catchup"], kept["mode"]) == ("1", True, "ENABLE")
-    assert kept["display_name"] == "mmgen-train-emoji"
-
-
-def verb(api: StandIn, root: Path, *arguments: str, data: Path | None = None) -> subprocess.CompletedProcess[str]:
-    kind = place(root)
-    kind["env"] |= {"KFP_ENDPOINT": api.endpoint, "MMGEN_IMAGES": f"cpu={UNPUSHED.cpu} gpu={UNPUSHED.gpu}"}
-    extra = {"root": root, "data": data} if data else {}
-    return subprocess.run(command(*arguments, **extra), **kind, check=False, capture_output=True, text=True)
-
-
 def test_the_verbs_submit_show_and_stop_a_run(api: StandIn, tmp_path: Path, tiny_emoji: Path) -> None:
     root, data = tmp_path / "runs", tiny_emoji.parent
     first = verb(api, root, "submit", "emoji", "--if-new", "--json", data=data)
@@ -348,7 +365,8 @@ def test_the_verbs_submit_show_and_stop_a_run(api: StandIn, tmp_path: Path, tiny
     again = verb(api, root, "submit", "emoji", "--if-new", data=data)
     took = cpu_seconds() - before
     ((run_id, run),) = api.runs.items()
-    run["run_details"] = {"task_details": [{"display_name": "judge", "state": "RUNNING", "pod_name": "judge-pod"}]}
+    api.seen_by_argo(run_id, {"judge": [("Running", "")]})
+    api.logs[attempt("judge", 0)[1]] = "step 3 of 5\n"
     shown = verb(api, root, "status", run["display_name"])
     logs = verb(api, root, "logs", "--stage", "judge")
     stopped = verb(api, root, "cancel", run_id)
@@ -358,7 +376,7 @@ def test_the_verbs_submit_show_and_stop_a_run(api: StandIn, tmp_path: Path, tiny
     assert api.endpoint in again.stdout
     assert took < 6  # of work: a busy machine takes longer by the clock
     assert "RUNNING" in shown.stdout
-    assert "log of judge-pod" in logs.stdout
+    assert "step 3 of 5" in logs.stdout
     assert (stopped.returncode, run["state"]) == (0, "CANCELED")
 
 

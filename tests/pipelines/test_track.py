@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mmgen.errors import TrackingError
 from mmgen.ops import outbox
 from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.shipping import HEARTBEAT
+from mmgen.ops.stage_runs import HEARTBEAT
 from mmgen.ops.tracking import stage_run
 from pipelines.cli.main import cli
 from tests.unit.conftest import migrated_database, own_tracker, root

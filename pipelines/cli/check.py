@@ -1,0 +1,59 @@
+"""Verbs about a cluster itself: `mmgen cluster check`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import click
+
+from mmgen.errors import ConfigError
+from mmgen.ops import cluster_names
+from pipelines.cli.options import Group, images_options, json_option, profile_option
+from pipelines.terminal import answer
+
+MARKS = {True: "ok", False: "--", None: "??"}
+
+
+@click.group(cls=Group)
+def cluster() -> None:
+    """A cluster with Kubeflow, before runs go there."""
+
+
+@cluster.command()
+@profile_option
+@images_options
+@click.option(
+    "--namespace",
+    envvar="KFP_NAMESPACE",
+    show_envvar=True,
+    default=cluster_names.NAMESPACE,
+    show_default=True,
+    help="Where runs will be.",
+)
+@click.option("--pods", is_flag=True, help="Start a pod like a run's as well, which says what it can reach.")
+@json_option
+def check(profile: str, images: tuple[str, ...], dev: bool, namespace: str, pods: bool, as_json: bool) -> None:
+    """Say what a run would miss at KFP_ENDPOINT and in the cluster of KUBECONFIG, a line each with its way out.
+
+    `ok` is there, `--` is missing, `??` could not be looked at. Without --pods nothing is started; with it short Jobs
+    show whether images can be pulled and what the network lets through.
+
+    \b
+    mmgen cluster check
+    mmgen cluster check --profile gpu --pods
+    """
+    from pipelines.cluster.check.examine import examine
+    from pipelines.cluster.check.images import named
+
+    chosen, first = named(images, dev)
+    found = []
+    for finding in (first, *examine(namespace, profile, chosen, inside=pods)):
+        found.append(finding)
+        if not as_json:
+            way_out = f"; {finding.way_out}" if finding.way_out else ""
+            click.echo(f"{MARKS[finding.ok]}  {finding.what}: {finding.found}{way_out}")
+    if as_json:
+        answer([dataclasses.asdict(finding) for finding in found])
+    if any(finding.ok is False for finding in found):
+        sys.exit(ConfigError.exit_code)
