@@ -3,7 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test faults images test-containers check systems compile install help
+# Two test files at a time, in their order: the long ones come first. Which tests run by default stands in pyproject.toml.
+PYTEST := $(BIN)/python -m pytest
+TWO := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+.PHONY: run test test-slow test-all faults images test-containers test-cluster check systems compile install help
 
 .venv/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmgen needs Python 3.11 or newer")'
@@ -17,17 +21,26 @@ BIN := .venv/bin
 run: .venv/.installed ## set up, then the whole pipeline on the default recipe
 	@$(BIN)/mmgen run
 
-test: .venv/.installed ## set up, then all tests with coverage of the wiring
-	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses=2 --dist=loadfile
+test: .venv/.installed ## set up, then the tests of every day (under ten minutes on two cores)
+	$(PYTEST) $(TWO)
 
-faults: .venv/.installed ## set up, then every fault of tests/faults, those that take minutes too
-	$(BIN)/python -m pytest tests/faults -m 'not containers' --numprocesses=2 --dist=loadfile
+test-slow: .venv/.installed ## the tests that `make test` leaves out, but for those in containers and on a cluster
+	$(PYTEST) -m '(slow or minutes) and not containers and not cluster' $(TWO)
+
+test-all: .venv/.installed ## both of them together, with coverage
+	$(PYTEST) -m 'not containers and not cluster' --cov --cov-report=term $(TWO)
+
+faults: .venv/.installed ## every fault of tests/faults, those that take minutes too
+	$(PYTEST) tests/faults -m 'not containers and not cluster' $(TWO)
 
 images: ## build the images of a cluster: make images BASE=python:3.11-slim@sha256:... PREFIX=registry/mmgen-python
 	@BASE='$(BASE)' PREFIX='$(PREFIX)' DEV='$(DEV)' .ci/images
 
 test-containers: .venv/.installed ## build both images on a stand-in base and run the pipeline in them (root, Debian)
-	$(BIN)/python -m pytest tests/containers -m containers
+	$(PYTEST) tests/containers -m containers
+
+test-cluster: .venv/.installed ## run the pipeline on the Kubernetes that KUBECONFIG and KFP_ENDPOINT name
+	$(PYTEST) tests/cluster -m cluster
 
 systems: .venv/.installed ## run every recipe small, write docs/systems.md (half an hour on two cores)
 	$(BIN)/mmgen systems --size small
@@ -44,4 +57,4 @@ compile: .venv/.installed ## compile the pipeline to pipelines/compiled/
 	@$(BIN)/mmgen compile
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24

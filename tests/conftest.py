@@ -1,10 +1,14 @@
-"""Data sets that tests share: built once a session from the pinned packages, never from made-up samples."""
+"""Data sets that tests share: built once a session from the pinned packages, never from made-up samples.
+
+Processes of pytest-xdist are one session here: the first that wants a data set builds it, the others wait for it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import importlib
+import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
@@ -17,6 +21,7 @@ from mmgen.data.dataset import Card, load
 from mmgen.data.packages import fetch
 from mmgen.data.shards import Sample, write_shards
 from mmgen.errors import StorageError
+from mmgen.ops.stages import locked
 
 TINY = 60
 """Samples of each split of `tiny_emoji`; in `train` as many of each of the five groups."""
@@ -43,54 +48,63 @@ def emoji_wheel() -> Path:
     return fetch("emoji").resolve()
 
 
-@pytest.fixture(scope="session")
-def emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole emoji data set. Read it, never write to it."""
-    return build("emoji", tmp_path_factory.mktemp("emoji"))
+def session_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the session have in common."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole digits data set. Read it, never write to it."""
-    return build("digits", tmp_path_factory.mktemp("digits"))
+def built(name: str, factory: pytest.TempPathFactory) -> Path:
+    """A whole data set. Read it, never write to it."""
+    folder = session_folder(factory) / "data-sets" / name
+    with locked(folder, wait=3600):
+        return build(name, folder)
 
 
-def opt_in(name: str, folder: Path) -> Path:
+def opt_in(name: str, factory: pytest.TempPathFactory) -> Path:
     """A data set whose packages come from a registry that not every machine reaches: without it, its tests skip."""
     try:
-        return build(name, folder)
+        return built(name, factory)
     except StorageError as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
+def emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("emoji", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("digits", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole prompts data set (Debian's packages). Read it, never write to it."""
-    return opt_in("prompts", tmp_path_factory.mktemp("prompts"))
+    """From Debian's packages."""
+    return opt_in("prompts", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def styles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole styles data set (npm's packages). Read it, never write to it."""
-    return opt_in("styles", tmp_path_factory.mktemp("styles"))
+    """From npm's packages."""
+    return opt_in("styles", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def tunes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole tunes data set. Read it, never write to it."""
-    return build("tunes", tmp_path_factory.mktemp("tunes"))
+    return built("tunes", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def spoken_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole spoken digits data set (Linux on x86-64). Read it, never write to it."""
-    return build("spoken_digits", tmp_path_factory.mktemp("spoken"))
+    """On Linux with x86-64 only."""
+    return built("spoken_digits", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole data set of moving things. Read it, never write to it."""
-    return build("moving", tmp_path_factory.mktemp("moving"))
+    return built("moving", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

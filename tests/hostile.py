@@ -29,11 +29,12 @@ import numpy as np
 from PIL import Image
 
 from mmgen.errors import ConfigError, DataError, MmgenError, StorageError
+from tests.effort import unit
 
 MEMORY = 6 * 2**30
 """Address space of the process that reads: most of it is what libraries map when they are imported."""
-SECONDS = 5.0
-"""Most CPU seconds that any mutation may take."""
+UNITS = 600
+"""Most CPU time that any mutation may take, in units of `tests.effort`."""
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -508,7 +509,7 @@ def fuzz(name: str, count: int, folder: Path, at: Path) -> dict[str, Any]:
     """Give a reader `count` mutations; what it is reading is in `at`, for whoever finds this process dead."""
     reader = READERS[name]
     found: dict[str, Any] = {"reader": name, "inputs": 0, "valid": 0, "refused": 0, "broken": [], "slowest": 0.0}
-    began = time.process_time()
+    slow, began = unit(), time.process_time()
     for number, data in enumerate(mutations(reader.seeds(), count, seed=zlib.crc32(name.encode()))):
         at.write_bytes(name.encode() + f" {number}\n".encode() + data)
         before = time.process_time()
@@ -524,6 +525,7 @@ def fuzz(name: str, count: int, folder: Path, at: Path) -> dict[str, Any]:
         found["inputs"] += 1
         found["slowest"] = max(found["slowest"], round(time.process_time() - before, 3))
     found["seconds"] = round(time.process_time() - began, 2)
+    found["slowest_units"] = round(found["slowest"] / max(slow, unit()), 1)
     found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return found
 

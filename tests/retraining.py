@@ -21,6 +21,7 @@ from mmgen.files import write_bytes, write_json
 from mmgen.ops.keys import STAGES
 from mmgen.ops.stages import Run, run_stage
 from tests.conftest import rewrite
+from tests.observer import HEAVY, Observer
 from tests.unit.runs import fill_gate
 from tests.whole_run import ROOT, place, small_params
 
@@ -38,11 +39,16 @@ class Job:
 
     returncode: int
     stderr: str
-    cpu_seconds: float
-    """Of the job and of what it started; also of jobs beside it."""
+    did: Observer
     facts: dict[str, Any]
     comment: str
     out: Path
+
+    def assert_it_only_looked(self) -> None:
+        """It fetched data and asked git; it started no stage, and imported nothing that a stage needs."""
+        assert not self.did.imported & HEAVY
+        assert [line for line in self.did.started if " -m dvc pull " in line]
+        assert [line for line in self.did.started if "python" in line and " -m dvc " not in line] == []
 
 
 class Team:
@@ -103,9 +109,9 @@ class Team:
     def start(self, *arguments: str, **environment: str) -> Callable[[], Job]:
         """Start `mmgen retrain` in a fresh clone; call the answer to wait for its end."""
         folder = self.checkout()
-        before = cpu_seconds()
+        observer = Observer(self.folder / f"observer-{self._jobs}")
         line = [sys.executable, "-m", "pipelines.cli", "retrain", "--out", "out", *arguments]
-        where = {"PYTHONPATH": str(folder), "MMGEN_ROOT": str(self.root), **environment}
+        where = observer.environment(str(folder)) | {"MMGEN_ROOT": str(self.root), **environment}
         child = subprocess.Popen(
             line,
             cwd=folder,
@@ -116,11 +122,10 @@ class Team:
         )
 
         def wait() -> Job:
-            _, stderr = child.communicate(timeout=900)
-            seconds = cpu_seconds() - before
+            _, stderr = child.communicate(timeout=3600)
             facts = json.loads((folder / "out" / "retrain.json").read_text())
             comment = (folder / "out" / "comment.md").read_text()
-            return Job(child.returncode, stderr, seconds, facts, comment, folder / "out")
+            return Job(child.returncode, stderr, observer, facts, comment, folder / "out")
 
         return wait
 

@@ -57,10 +57,10 @@ class Server:
         command += ["-master.electionTimeout=1s", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         with (self.folder / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while True:
             try:
-                client = self.client
+                client = self._client(5)  # one that is still starting may never answer; the next request is
                 taken = (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists)
                 with contextlib.suppress(*taken):
                     client.create_bucket(Bucket=BUCKET)
@@ -81,10 +81,13 @@ class Server:
     @property
     def client(self) -> Any:
         """boto3's client on the server itself, for what a test does behind the back of the code under test."""
+        return self._client(300)
+
+    def _client(self, seconds: float) -> Any:
         import boto3
         from botocore.config import Config
 
-        plain = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5)
+        plain = Config(retries={"total_max_attempts": 1}, connect_timeout=seconds, read_timeout=seconds)
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
@@ -101,6 +104,7 @@ class Proxy:
     Faults: `ok`; `500` and `503` (SlowDown); `slow` (one second before each answer); `silent` (accepts and never
     answers); `drip` (a body of one byte every 0.1 s); `cut` (half of the body); `flip` (one bit of an answer); `spoil`
     (one bit of an upload); `denied` (403). They hold for requests whose method and path hold `only`, `times` times.
+    `dripped` counts the bytes of `drip`.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -121,7 +125,7 @@ class Proxy:
         """Misbehave from now on; the list of requests starts anew."""
         with self._lock:
             self.fault, self.left, self.only = fault, times, only
-            self.requests = []
+            self.requests, self.dripped = [], 0
         self.released = threading.Event()
 
     def take(self, line: str) -> str:
@@ -156,7 +160,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         owner = self.owner
         fault = owner.take(f"{self.command} {self.path}")
         if fault == "silent":
-            owner.released.wait(30)
+            owner.released.wait(300)
             self.close_connection = True
             return
         if fault in ("500", "503", "denied"):
@@ -172,7 +176,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault == "spoil" and body:
             body = body[:-1] + bytes([body[-1] ^ 1])
         host, port = owner.upstream.removeprefix("http://").split(":")
-        there = http.client.HTTPConnection(host, int(port), timeout=60)
+        there = http.client.HTTPConnection(host, int(port), timeout=300)
         try:
             there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
@@ -205,6 +209,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault == "drip":
             for value in body:
                 self.wfile.write(bytes([value]))
+                self.owner.dripped += 1
                 time.sleep(0.1)
             return
         self.wfile.write(body)

@@ -60,7 +60,7 @@ def s3_remote(folder: Path, bucket: str) -> Iterator[dict[str, str]]:
 def _until_made(client: object, bucket: str) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         try:
             client.create_bucket(Bucket=bucket)  # type: ignore[attr-defined]

@@ -115,7 +115,7 @@ def whole_run(base: Path, dataset: Path) -> WholeRun:
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / "whole run of python3"  # KFP replaces this word where it can
     told = folder / "told.json"
-    with locked(folder, wait=1200):
+    with locked(folder, wait=3600):
         if not told.is_file():
             _run_whole(folder, dataset, told)
     return WholeRun(folder / "runs", folder / "data", **json.loads(told.read_text()))

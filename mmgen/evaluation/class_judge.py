@@ -8,7 +8,8 @@ Shapes here: B pictures, S side in pixels, F features, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,10 @@ from torch import Tensor, nn
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
 from mmgen.evaluation.bootstrap import mean_interval
-from mmgen.evaluation.config import JudgeConfig
-from mmgen.evaluation.views_judge import altered
+from mmgen.evaluation.judge_training import Lesson, learn_judge
 from mmgen.files import read_json, sha256_file, write_json
 from mmgen.modalities.image import Picture, resize, to_tensor
-from mmgen.models.base import seeded
+from mmgen.models.base import Loss, seeded
 from mmgen.progress import Progress
 from mmgen.recipes import Recipe
 from mmgen.weights import load_tensors, save_tensors
@@ -81,19 +81,42 @@ class ClassJudge(nn.Module):
         return [self.classes[place] for place in self.probabilities(pictures).argmax(1)]
 
 
-def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) -> None:
+class _Learners(nn.Module):
+    """Judges while they learn, each from its own pictures.
+
+    Args:
+        judges: by name.
+    """
+
+    def __init__(self, judges: Mapping[str, ClassJudge]) -> None:
+        super().__init__()
+        self.judges = nn.ModuleDict(judges)
+
+    def objectives(self, batch: Mapping[str, Tensor]) -> dict[str, Loss]:
+        """A loss for each judge: of which class is each view?"""
+        return {name: partial(self._loss, name, batch) for name in self.judges}
+
+    def _loss(self, name: str, batch: Mapping[str, Tensor], rng: torch.Generator) -> Tensor:
+        logits_BK = self.judges[name](batch[f"{name}.x"])
+        return F.cross_entropy(logits_BK, batch[f"{name}.label"], label_smoothing=0.05)
+
+
+def train_judge(dataset: Path, recipe: Recipe, out: Path, scratch: Path, progress: Progress) -> None:
     """Train the judge and measure it.
 
     Args:
         dataset: folder of a data set with splits `judge` and `test` and a class for every sample.
         recipe: its `judge` part.
-        out: empty folder; receives `judge.safetensors` and `judge.json` (accuracy, classes, sizes, id).
+        out: empty folder; receives `judge.safetensors`, `judge.json` (accuracy, classes, sizes, id) and
+            `metrics.jsonl`.
+        scratch: folder that outlives a kill; holds checkpoints.
         progress: where steps are shown.
     """
     config = recipe.judge
     torch.set_num_threads(recipe.training.threads)
     own, held_out = load_corpus(dataset, "judge"), load_corpus(dataset, "test")
-    judge = learned(own.images(IMAGE_PX), classes_of(own), config, "class judge", progress)
+    lesson = {"judge": ("class judge", own.images(IMAGE_PX))}
+    judge = learned(lesson, classes_of(own), recipe, out, scratch, progress)["judge"]
     asked = held_out.take(range(len(held_out))[: config.probes])
     hits = right(judge, asked.images(IMAGE_PX), classes_of(asked))
     value, low, high, n = mean_interval(hits, np.random.default_rng(config.seed))
@@ -111,28 +134,29 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
 
 
 def learned(
-    pictures: Sequence[Picture], names: Sequence[str], config: JudgeConfig, stream: str, progress: Progress
-) -> ClassJudge:
-    """A judge that has learned pictures of `IMAGE_PX` and their classes; `stream` keeps its random draws apart."""
-    classes = sorted(set(names))
-    with seeded(generator(config.seed, stream)):
-        judge = ClassJudge(classes, config.width, config.features)
-    x_N3SS = to_tensor(pictures)
+    shown: Mapping[str, tuple[str, Sequence[Picture]]],
+    names: Sequence[str],
+    recipe: Recipe,
+    out: Path,
+    scratch: Path,
+    progress: Progress,
+) -> dict[str, ClassJudge]:
+    """Judges that have learned one or several pictures of each sample, by name.
+
+    Args:
+        shown: name of each judge -> its stream, which keeps its random draws apart, and its pictures of `IMAGE_PX`.
+        names: class of each sample.
+        recipe, out, scratch, progress: see `learn_judge`.
+    """
+    config, classes = recipe.judge, sorted(set(names))
     label_N = torch.tensor([classes.index(name) for name in names])
-    optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.05, fused=True)
-    progress.start("judge", config.steps, "steps")
-    for step in range(config.steps):
-        rng = generator(config.seed, stream, step)
-        rows_B = torch.randperm(len(x_N3SS), generator=rng)[: config.batch]
-        loss = F.cross_entropy(judge(altered(x_N3SS[rows_B], rng)), label_N[rows_B], label_smoothing=0.05)
-        for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 20, 2 * (1 - step / config.steps))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        progress.update(step + 1, loss=loss.item())
-    progress.done()
-    return judge.eval()
+    judges, lessons = {}, {}
+    for name, (stream, pictures) in shown.items():
+        with seeded(generator(config.seed, stream)):
+            judges[name] = ClassJudge(classes, config.width, config.features)
+        lessons[name] = Lesson(x_N3SS=to_tensor(pictures), label_N=label_N, stream=stream)
+    learn_judge(_Learners(judges), lessons, recipe, out, scratch, progress, weight_decay=0.05)
+    return {name: judge.eval() for name, judge in judges.items()}
 
 
 def right(judge: ClassJudge, pictures: Sequence[Picture], names: Sequence[str]) -> list[float]:

@@ -43,13 +43,14 @@ class ConceptJudge:
         return self.image.names(things)  # type: ignore[arg-type]
 
 
-def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) -> None:
-    """Train both judges and measure them.
+def train_judge(dataset: Path, recipe: Recipe, out: Path, scratch: Path, progress: Progress) -> None:
+    """Train both judges, step by step together, and measure them.
 
     Args:
         dataset: folder of a data set with pictures, sounds and splits `judge` and `test`.
         recipe: its `judge` part.
-        out: empty folder; receives `image.safetensors`, `sound.safetensors` and `judge.json`.
+        out: empty folder; receives `image.safetensors`, `sound.safetensors`, `judge.json` and `metrics.jsonl`.
+        scratch: folder that outlives a kill; holds checkpoints.
         progress: where steps are shown.
     """
     config = recipe.judge
@@ -57,9 +58,9 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
     own, held_out = load_corpus(dataset, "judge"), load_corpus(dataset, "test")
     asked = held_out.take(range(len(held_out))[: config.probes])
     rng = np.random.default_rng(config.seed)
+    shown = {name: (f"concept judge {name}", _pictures(own, name)) for name in ("image", "sound")}
     hits = {}
-    for name in ("image", "sound"):
-        judge = learned(_pictures(own, name), own.concepts, config, f"concept judge {name}", progress)
+    for name, judge in learned(shown, own.concepts, recipe, out, scratch, progress).items():
         hits[name] = right(judge, _pictures(asked, name), asked.concepts)
         save_tensors(out / f"{name}.safetensors", judge.state_dict())
     every = [image * heard for image, heard in zip(hits["image"], hits["sound"], strict=True)]

@@ -54,6 +54,9 @@ class JudgeConfig:
     def __post_init__(self) -> None:
         if self.kind not in JUDGES:
             raise ConfigError(unknown("judge.kind", self.kind, JUDGES))
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"judge.{name} must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,19 +17,21 @@ from mmgen.recipes import Recipe
 from mmgen.weights import save_tensors
 
 
-def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) -> None:
+def train_judge(dataset: Path, recipe: Recipe, out: Path, scratch: Path, progress: Progress) -> None:
     """Train the judge and measure it.
 
     Args:
         dataset: folder of a data set of videos with splits `judge` and `test` and a concept for every clip.
         recipe: its `judge` part.
-        out: empty folder; receives `judge.safetensors` and `judge.json`, as the class judge's.
+        out: empty folder; receives the files of the class judge.
+        scratch: folder that outlives a kill; holds checkpoints.
         progress: where steps are shown.
     """
     config = recipe.judge
     torch.set_num_threads(recipe.training.threads)
     own, held_out = load_corpus(dataset, "judge"), load_corpus(dataset, "test")
-    judge = learned(middles(own), own.concepts, config, "frame judge", progress)
+    lesson = {"judge": ("frame judge", middles(own))}
+    judge = learned(lesson, own.concepts, recipe, out, scratch, progress)["judge"]
     asked = held_out.take(range(len(held_out))[: config.probes])
     hits = right(judge, middles(asked), asked.concepts)
     save_tensors(out / "judge.safetensors", judge.state_dict())

@@ -104,7 +104,7 @@ def phoneme_error(right: Sequence[str], heard: Sequence[str]) -> float:
     return float(jiwer.wer(" ".join(right), " ".join(heard))) if heard else 1.0
 
 
-def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) -> None:
+def train_judge(dataset: Path, recipe: Recipe, out: Path, scratch: Path, progress: Progress) -> None:
     """Measure the judge; it has nothing to learn. It hears each real clip twice: as it is, and after a spectrogram was
     made of it and a sound of that again, which is the best that a model of spectrograms can reach.
 
@@ -112,6 +112,7 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
         dataset: folder of a data set with sounds and captions in its split `test`.
         recipe: its `judge` part, and the caption language.
         out: empty folder; receives `judge.json` (accuracy, the errors behind it, the recogniser's name and version).
+        scratch: not needed, since there are no steps to go on from.
         progress: where clips are shown.
     """
     judge = HearingJudge()

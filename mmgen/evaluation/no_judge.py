@@ -9,6 +9,6 @@ from mmgen.progress import Progress
 from mmgen.recipes import Recipe
 
 
-def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) -> None:
+def train_judge(dataset: Path, recipe: Recipe, out: Path, scratch: Path, progress: Progress) -> None:
     """Write a card that says so."""
     write_json(out / "judge.json", {"measure": "answers are compared with references by rule; no judge is trained"})

@@ -12,6 +12,7 @@ Shapes here: B pictures, S side in pixels, F features.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,10 @@ from mmgen.data.order import generator
 from mmgen.errors import StorageError
 from mmgen.evaluation.bootstrap import mean_interval
 from mmgen.evaluation.config import JudgeConfig
+from mmgen.evaluation.judge_training import Lesson, altered, learn_judge
 from mmgen.files import sha256_file, write_json
 from mmgen.modalities.image import Picture, resize, to_tensor
+from mmgen.models.base import Loss
 from mmgen.progress import Progress
 from mmgen.recipes import Recipe
 from mmgen.weights import load_tensors, save_tensors
@@ -72,13 +75,37 @@ class Judge(nn.Module):
         return torch.cat(rows)
 
 
-def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) -> None:
+class _Learner(nn.Module):
+    """The judge while it learns, with the direction of each picture among its features.
+
+    Args:
+        config: of the judge.
+        pictures: how many it learns from.
+    """
+
+    def __init__(self, config: JudgeConfig, pictures: int) -> None:
+        super().__init__()
+        self.judge = Judge(config)
+        self.centres = nn.Parameter(torch.randn(pictures, config.features) * 0.1)
+
+    def objectives(self, batch: Mapping[str, Tensor]) -> dict[str, Loss]:
+        """One loss: which picture is each view of?"""
+
+        def loss(rng: torch.Generator) -> Tensor:
+            features_BF = F.normalize(self.judge(batch["judge.x"]), dim=1)
+            return F.cross_entropy(SCALE * features_BF @ F.normalize(self.centres, dim=1).T, batch["judge.label"])
+
+        return {"judge": loss}
+
+
+def train_judge(dataset: Path, recipe: Recipe, out: Path, scratch: Path, progress: Progress) -> None:
     """Train the judge and measure it.
 
     Args:
         dataset: folder of a data set with a `judge` split.
         recipe: its `judge` part.
-        out: empty folder; receives `judge.safetensors` and `judge.json` (accuracy, sizes, id).
+        out: empty folder; receives `judge.safetensors`, `judge.json` (accuracy, sizes, id) and `metrics.jsonl`.
+        scratch: folder that outlives a kill; holds checkpoints.
         progress: where steps are shown.
     """
     config = recipe.judge
@@ -86,24 +113,10 @@ def train_judge(dataset: Path, recipe: Recipe, out: Path, progress: Progress) ->
     own = load_corpus(dataset, "judge").images(IMAGE_PX)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        judge = Judge(config)
-        centres = nn.Parameter(torch.randn(len(own), config.features) * 0.1)
-    x_N3SS = to_tensor(own)
-    optimiser = torch.optim.AdamW([*judge.parameters(), centres], lr=2e-3, weight_decay=0.01, fused=True)
-    progress.start("judge", config.steps, "steps")
-    for step in range(config.steps):
-        rng = generator(config.seed, "judge", step)
-        rows_B = torch.randperm(len(own), generator=rng)[: config.batch]
-        features_BF = F.normalize(judge(altered(x_N3SS[rows_B], rng)), dim=1)
-        loss = F.cross_entropy(SCALE * features_BF @ F.normalize(centres, dim=1).T, rows_B)
-        for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 20, 2 * (1 - step / config.steps))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        progress.update(step + 1, loss=loss.item())
-    progress.done()
-    judge.eval()
+        learner = _Learner(config, len(own))
+    lesson = Lesson(x_N3SS=to_tensor(own), label_N=torch.arange(len(own)), stream="judge")
+    learn_judge(learner, {"judge": lesson}, recipe, out, scratch, progress, weight_decay=0.01)
+    judge = learner.judge.eval()
     hits = _recognised(judge, dataset, config)
     value, low, high, n = mean_interval(hits, np.random.default_rng(config.seed))
     save_tensors(out / "judge.safetensors", judge.state_dict())
@@ -128,26 +141,6 @@ def load_judge(folder: Path, config: JudgeConfig) -> Judge:
             f"{str(folder)!r} holds no judge of this recipe: {' '.join(str(error).split())[:120]}"
         ) from error
     return judge.eval()
-
-
-def altered(x_B3SS: Tensor, rng: torch.Generator) -> Tensor:
-    """Each picture moved by up to 6 %, scaled by up to 10 %, blurred and grainy to a random degree."""
-    batch = len(x_B3SS)
-
-    def spread(limit: float) -> Tensor:
-        return (torch.rand(batch, generator=rng) * 2 - 1) * limit
-
-    zoom, zero = 1 + spread(0.1), torch.zeros(batch)
-    turn_B23 = torch.stack([torch.stack([zoom, zero, spread(0.12)], 1), torch.stack([zero, zoom, spread(0.12)], 1)], 1)
-    grid = F.affine_grid(turn_B23, list(x_B3SS.shape), align_corners=False)
-    # Outside the picture is white, like its ground: 0 after the shift below.
-    moved = F.grid_sample(x_B3SS - 1, grid, align_corners=False) + 1
-    small = F.interpolate(moved, scale_factor=0.25, mode="bilinear", antialias=True)
-    blurred = F.interpolate(small, size=moved.shape[-2:], mode="bilinear")
-    share = torch.rand(batch, 1, 1, 1, generator=rng) * 0.8
-    grain = torch.rand(batch, 1, 1, 1, generator=rng) * 0.25
-    noise = torch.randn(moved.shape, generator=rng)
-    return moved + share * (blurred - moved) + grain * noise
 
 
 def _recognised(judge: Judge, dataset: Path, config: JudgeConfig) -> list[float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgen.errors import ConfigError, OutrunError, TrackingError
-from mmgen.ops import promotions
+from mmgen.ops import mlflow_races, promotions
 from mmgen.ops.mlflow_client import connected, tracking_uri
 from mmgen.ops.promotions import Move
 from mmgen.ops.registry import ModelVersion, holder, version_of
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 NOBODY = ""
 """In place of a version: there is no champion."""
 
-TRIES = 20
-"""Most rounds of setting aliases while others move on."""
+LOOKS = 4
+"""After so many an alias that does not fit the log counts as set by hand."""
 
 
 def move(
@@ -46,8 +46,7 @@ def move(
     ground = shelf(root)
     with connected(tracking_uri(root)) as client:
         wanted = version_of(client, name, version)
-        known = promotions.moves(ground, name)
-        now = current(client, known, name)
+        known, now = current(client, ground, name)
         if now != version and expected is not None and now != expected:
             raise OutrunError(
                 f"the champion of {name} is {_said(now)}, not {_said(expected)} as was expected: somebody else changed "
@@ -76,34 +75,51 @@ def move(
 
 
 def settle(client: MlflowClient, ground: Shelf, name: str) -> None:
-    """Set the aliases `champion` and `previous` as the log's last move says; again while the log moves on."""
-    for _ in range(TRIES):
-        known = promotions.moves(ground, name)
-        if not known:
-            return
-        last = known[-1]
-        if last.before != NOBODY:
-            client.set_registered_model_alias(name, "previous", last.before)
-        client.set_registered_model_alias(name, "champion", last.version)
-        if holder(client, name, "challenger") == last.version:
-            client.delete_registered_model_alias(name, "challenger")
-        if len(promotions.moves(ground, name)) == len(known) and holder(client, name, "champion") == last.version:
-            return
+    """Set the aliases `champion` and `previous` as the log's last move says; many may do so at once.
+
+    Whoever loses a race for an alias, or finds that the log has moved on, looks again what it says by then.
+
+    Raises:
+        TrackingError: others kept changing the aliases as long as this was tried.
+    """
+    for _ in mlflow_races.rounds():
+        with mlflow_races.passed_over():
+            if _follow(client, ground, name):
+                return
     raise TrackingError(f"the champion of {name} keeps changing; see: mmgen history --moves, then run again")
 
 
-def current(client: MlflowClient, known: list[Move], name: str) -> str:
-    """The champion's version by the log, or by the registry where there is no log yet; `NOBODY` for none.
+def _follow(client: MlflowClient, ground: Shelf, name: str) -> bool:
+    """Set the aliases once; whether they are as the log says afterwards."""
+    known = promotions.moves(ground, name)
+    if not known:
+        return True
+    last = known[-1]
+    if last.before != NOBODY:
+        client.set_registered_model_alias(name, "previous", last.before)
+    client.set_registered_model_alias(name, "champion", last.version)
+    if holder(client, name, "challenger") == last.version:
+        client.delete_registered_model_alias(name, "challenger")
+    return len(promotions.moves(ground, name)) == len(known) and holder(client, name, "champion") == last.version
+
+
+def current(client: MlflowClient, ground: Shelf, name: str) -> tuple[list[Move], str]:
+    """The log, and the champion's version by it, or by the registry where there is no log yet; `NOBODY` for none.
 
     Raises:
         TrackingError: the registry's champion is one that the log knows nothing of.
     """
-    said = holder(client, name, "champion") or NOBODY
-    if not known:
-        return said
-    last = known[-1]
-    if said in (last.version, last.before):  # the latter: whoever moved it was killed before the alias followed
-        return last.version
+    for number in mlflow_races.rounds():
+        known = promotions.moves(ground, name)
+        said = holder(client, name, "champion") or NOBODY
+        if not known:
+            return known, said
+        last = known[-1]
+        if said in (last.version, last.before):  # the latter: whoever moved it was killed before the alias followed
+            return known, last.version
+        # Somebody who moves on in between, or comes late, shows another alias for a moment.
+        if number >= LOOKS - 1 and len(promotions.moves(ground, name)) == len(known):
+            break
     raise TrackingError(
         f"the registry's champion of {name} is {_said(said)}, by the log of promotions it is {_said(last.version)}: "
         f"the alias was set by hand; set it back to {last.version}, then promote with mmgen"
@@ -143,8 +159,7 @@ def rollback(root: Path, name: str, *, dry_run: bool = False) -> ModelVersion:
         As for `move`.
     """
     with connected(tracking_uri(root)) as client:
-        known = promotions.moves(shelf(root), name)
-        now = current(client, known, name)
+        known, now = current(client, shelf(root), name)
         before = known[-1].before if known else holder(client, name, "previous")
     if not before:
         raise ConfigError(f"{name} has no previous champion to go back to; see: mmgen history")

@@ -14,6 +14,7 @@ from mmgen.ops import shipping
 from mmgen.ops.mlflow_client import SQLITE, connected, tracking_uri
 from mmgen.ops.outbox import Entry
 from mmgen.ops.reaper import Reaper
+from mmgen.ops.stage_runs import announce
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,7 +92,7 @@ class Follower(threading.Thread):
             self._entry.gather(self._metrics, whole=True)
 
     def _follow(self, client: MlflowClient) -> None:
-        self._answered(shipping.announce(client, self._uri, self._root, self._entry, live=True))
+        self._answered(announce(client, self._uri, self._root, self._entry, live=True))
         sent = self._entry.sent
         self._tracked.experiment_id, self._tracked.parent_id = sent["experiment_id"], sent["parent_id"]
         self._tracked.run_id = sent["run_id"]

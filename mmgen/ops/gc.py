@@ -22,7 +22,7 @@ from mmgen.errors import StorageError
 from mmgen.files import SEAL, is_sealed, read_json
 from mmgen.ops import outbox
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
-from mmgen.ops.shipping import STAGE_KEYS
+from mmgen.ops.stage_runs import STAGE_KEYS
 from mmgen.ops.stages import locked
 
 if TYPE_CHECKING:

@@ -134,15 +134,22 @@ def validate(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
 
 
 def judge(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
-    """Make the judge that the recipe asks for."""
+    """Make the judge that the recipe asks for; one that was killed goes on from its newest checkpoint."""
     import importlib
 
     from mmgen.evaluation.config import JUDGES
+    from mmgen.ops.checkpoint_mirror import forget, mirrored
 
-    module = importlib.import_module(JUDGES[run.recipe.judge.kind])
-    return _run(
-        run, "judge", progress, kfp_run, lambda out, _: module.train_judge(run.data_folder, run.recipe, out, progress)
-    )
+    module, key = importlib.import_module(JUDGES[run.recipe.judge.kind]), run.keys.stages["judge"]
+
+    def fill(out: Path, _: Tracked) -> None:
+        with mirrored(run.root, key, scratch(out)):
+            module.train_judge(run.data_folder, run.recipe, out, scratch(out), progress)
+
+    result = _run(run, "judge", progress, kfp_run, fill)
+    if result.state == "ran":
+        forget(run.root, key)
+    return result
 
 
 def train(run: Run, progress: Progress, *, kfp_run: str = "", workers: Workers | None = None) -> StageResult:

@@ -6,7 +6,7 @@ the packages that compute. The hashed parts are kept beside the key (and in the 
 `mmgen plan` can name what changed.
 
     validate ----.                                  settings: data
-    judge -------+-----------.                      settings: judge, data.name
+    judge -------+-----------.                      settings: judge, data.name, training.threads
     train -------+-- evaluate -- gate -- register -- report
 
 What is seen of the code: `import` statements anywhere in a module, followed inside `mmgen`. What is not
@@ -109,7 +109,8 @@ def stage_keys(
     readers = [f"mmgen.modalities.{modality}" for modality in modalities]
     judge, task = JUDGES[recipe.judge.kind], TASKS[recipe.evaluation.task]
     add("validate", ("data",), (), *readers, data=data_version)
-    add("judge", ("judge", "data.name"), (), judge, *readers, data=data_version)
+    # Sums of several threads differ in the last digits, and so does all that is learned.
+    add("judge", ("judge", "data.name", "training.threads"), (), judge, *readers, data=data_version)
     # Training reads one thing of validation, the list of quarantined samples, which is empty without a budget.
     # So a change in the validation code alone costs no training.
     quarantine = ("validate",) if recipe.data.quarantine else ()

@@ -70,12 +70,11 @@ def _known(client: MlflowClient) -> list[Lineage]:
     versions: dict[str, list[Any]] = {}
     for entry in pages(client.search_model_versions, "name LIKE 'mmgen-%'"):
         versions.setdefault(entry.tags.get("mmgen.run_key", ""), []).append(entry)
-    experiments = [
-        entry.experiment_id for entry in pages(client.search_experiments, filter_string="name LIKE 'mmgen/%'")
-    ]
+    # Everywhere: with Kubeflow's MLflow plugin the runs of stages stand in its own experiment.
+    experiments = [entry.experiment_id for entry in pages(client.search_experiments)]
     parents: dict[str, Any] = {}
     children: dict[str, list[str]] = {}
-    for run in pages(client.search_runs, experiments) if experiments else []:
+    for run in pages(client.search_runs, experiments, "tags.`mmgen.run_key` LIKE '%'") if experiments else []:
         key = run.data.tags.get("mmgen.run_key", "")
         if run.data.tags.get("mmgen.stage") == "all":
             parents[key] = run

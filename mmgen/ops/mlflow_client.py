@@ -34,9 +34,42 @@ ENVIRONMENT = {
 SQLITE = "sqlite:///"
 
 
+ADDRESSES = ("MMGEN_TRACKING_URI", "MLFLOW_TRACKING_URI")
+"""Variables that name the tracking server, the stronger one first: Kubeflow's MLflow plugin writes the second into
+every task, and means its own server."""
+
+OF_MLFLOW = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_AUTH",
+    "MLFLOW_WORKSPACE",
+)
+"""How MLflow's client makes itself known to the server of MLFLOW_TRACKING_URI."""
+
+
+def tracker() -> tuple[str, str]:
+    """The variable that names the tracking server, and its address; empty when none does."""
+    return next(((name, os.environ[name]) for name in ADDRESSES if os.environ.get(name)), ("", ""))
+
+
 def tracking_uri(root: Path) -> str:
-    """`MLFLOW_TRACKING_URI` when set, else an SQLite file below `root`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{(root / 'mlflow.db').resolve()}"
+    """Address of the tracking server when the environment names one, else an SQLite file below `root`."""
+    return tracker()[1] or f"{SQLITE}{(root / 'mlflow.db').resolve()}"
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two addresses are written alike, names and passwords in them left out.
+
+    >>> same_address("http://ann:secret@mlflow:5000/", "http://mlflow:5000")
+    True
+    """
+    return bare(one) == bare(other)
+
+
+def bare(uri: str) -> str:
+    """`uri` without names, passwords and a last slash."""
+    return re.sub(r"//[^/@]*@", "//", uri).rstrip("/")
 
 
 def redacted(uri: str) -> str:
@@ -57,6 +90,10 @@ def connected(uri: str) -> Iterator[MlflowClient]:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    ours, theirs = (os.environ.get(name) for name in ADDRESSES)
+    if ours == uri and theirs and not same_address(ours, theirs):
+        for name in OF_MLFLOW:  # another server's: ours must not see its secrets, and refuses its workspaces
+            os.environ.pop(name, None)
 
     import logging
 
@@ -71,7 +108,7 @@ def connected(uri: str) -> Iterator[MlflowClient]:
             _new_database(Path(uri.removeprefix(SQLITE)))
         yield MlflowClient(uri, uri)
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-        way_out = "check MLFLOW_TRACKING_URI and that the server runs, then run again"
+        way_out = f"check {tracker()[0] or ADDRESSES[1]} and that the server runs, then run again"
         raise TrackingError(f"MLflow at {redacted(uri)} failed: {_told(error, uri)}; {way_out}") from error
 
 

@@ -51,9 +51,14 @@ class Entry:
 
     @property
     def sent(self) -> dict[str, Any]:
-        """What the tracker is known to have: `experiment_id`, `parent_id`, `run_id`, `rows`."""
+        """What the tracker is known to have: `experiment_id`, `parent_id`, `run_id`, `rows`, and two lists of others.
+
+        `not_ours` are those of the runs that somebody else made and ends; `there` are the last steps of the metrics
+        that an earlier try has logged to the same run.
+        """
         path = self.folder / "sent.json"
-        return read_json(path) if path.is_file() else {"experiment_id": "", "parent_id": "", "run_id": "", "rows": 0}
+        known = read_json(path) if path.is_file() else {}
+        return {"experiment_id": "", "parent_id": "", "run_id": "", "rows": 0, "not_ours": [], "there": {}, **known}
 
     def remember(self, **sent: Any) -> None:
         """Note what the tracker has answered for."""

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
+from mmgen.ops.mlflow_races import again
 from mmgen.ops.outbox import STALE_SECONDS
-from mmgen.ops.shipping import HEARTBEAT
+from mmgen.ops.stage_runs import HEARTBEAT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +52,7 @@ class Reaper:
             if time.monotonic() - since < self.watch:
                 suspects[run_id] = (beat, since)
                 continue
-            client.set_tag(run_id, "mmgen.reaped", f"no sign of life since {beat}")
+            again(client.set_tag, run_id, "mmgen.reaped", f"no sign of life since {beat}")
             client.set_terminated(run_id, "KILLED")
             self.ended.append(run_id)
             yield

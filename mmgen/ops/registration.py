@@ -6,6 +6,7 @@ records its verdict and moves the names, if the champion is still the one that t
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from mmgen.ops.attempts import cost
 from mmgen.ops.candidate import candidate
 from mmgen.ops.champions import NOBODY, move
 from mmgen.ops.mlflow_client import connected, pages, tracking_uri
+from mmgen.ops.mlflow_races import again
 from mmgen.ops.packaging import log_model
 from mmgen.ops.registry import AWAITING, ModelVersion, model_name, version_of
 from mmgen.ops.tracking import Tracked, model_sha256, run_tags
@@ -60,13 +62,13 @@ def register(run: Run, tracked: Tracked, out: Path, *, kfp_run_id: str = "", pro
         _ensure_model(client, name)
         entry = _same(client, name, tags) or _create(client, name, model, tags, tracked, verdict)
         if SETTLED not in entry.tags:
-            client.set_model_version_tag(name, str(entry.version), "mmgen.verdict", said)
+            again(client.set_model_version_tag, name, str(entry.version), "mmgen.verdict", said)
             if said == "promote":
                 reason = "; ".join(verdict["reasons"])[:1000]
                 move(run.root, name, str(entry.version), "gate", reason, expected=verdict["champion"] or NOBODY)
             else:
-                client.set_registered_model_alias(name, "challenger", str(entry.version))
-            client.set_model_version_tag(name, str(entry.version), SETTLED, "true")
+                again(client.set_registered_model_alias, name, "challenger", str(entry.version))
+            again(client.set_model_version_tag, name, str(entry.version), SETTLED, "true")
         version = version_of(client, name, str(entry.version))
     content = {"name": name, "version": version.version, "aliases": list(version.aliases), "uri": version.uri}
     facts = {tag.removeprefix("mmgen."): version.tags[tag] for tag in LINEAGE if tag in version.tags}
@@ -96,7 +98,8 @@ def _create(
     client: MlflowClient, name: str, model: Path, tags: dict[str, str], tracked: Tracked, verdict: dict[str, Any]
 ) -> Entry:
     logged = log_model(client, name, model, tags, tracked)
-    return client.create_model_version(
+    create = functools.partial(
+        client.create_model_version,
         name,
         source=logged.artifact_location,  # by its "models:/" name the SQL store would look in another database
         run_id=tracked.run_id,
@@ -104,3 +107,4 @@ def _create(
         description="\n".join([f"Gate: {verdict['decision']}", *verdict["reasons"]])[:4000],
         model_id=logged.model_id,
     )
+    return again(create)

@@ -1,9 +1,9 @@
 """What MLflow is told of a run.
 
     experiment  mmgen/<recipe>
-      run       one per run key: the recipe as params, the data set, the metrics; joins `MLFLOW_RUN_ID` when it is
-                set, as Kubeflow does
-        run     one per stage that really ran, with its curves, images, pages and how it ended
+      run       one per run key: the recipe as params, the data set, the metrics; a run `MLFLOW_RUN_ID` is joined
+        run     one per stage that really ran, with its curves, images, pages and how it ended; Kubeflow's MLflow
+                plugin makes one for each task, which is taken then (`mmgen.ops.kubeflow_runs`)
 
 The files of a stage come first and MLflow follows: everything goes through an outbox on disk, and a thread sends it
 while the stage runs. A tracker that is dead, slow or refuses costs one warning, the work goes on, and what is left
@@ -31,8 +31,10 @@ from mmgen.ops import outbox
 from mmgen.ops.attempts import cost
 from mmgen.ops.follower import Follower
 from mmgen.ops.keys import STAGES, flatten
+from mmgen.ops.kubeflow_runs import told
 from mmgen.ops.mlflow_client import redacted, tracking_uri
 from mmgen.ops.outbox import Entry
+from mmgen.ops.roots import address
 from mmgen.ops.shipping import plain_files
 from mmgen.ops.stages import scratch
 from mmgen.recipes import describe
@@ -103,14 +105,14 @@ def _facts(run: Run, stage: str, metrics: Path, kfp_run_id: str) -> dict[str, ob
         "stage": stage,
         "key": run.keys.stages[stage],
         "last": stage == STAGES[-1],
-        "joined": os.environ.get("MLFLOW_RUN_ID", ""),
+        **told(run.root),
         "tags": run_tags(run, kfp_run_id),
         "stage_keys": json.dumps(sorted(run.keys.stages.values())),
         "params": {name: str(value) for name, value in flatten(describe(run.recipe)).items()},
         "data": {
             "name": run.recipe.data.name,
             "digest": run.data_version,
-            "source": json.dumps({"uri": run.data_folder.as_posix()}),
+            "source": json.dumps({"uri": f"{address(run.data_root)}/{run.recipe.data.name}"}),
         },
         "metrics": os.path.relpath(metrics, run.root),
     }

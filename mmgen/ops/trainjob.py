@@ -46,7 +46,16 @@ GONE_SECONDS = 120.0
 PATIENCE = 30
 """Questions in a row that the API may leave unanswered."""
 
-PASSED_ON = ("MLFLOW_RUN_ID", "MMGEN_IMAGE_DIGEST", "MMGEN_PRICE_CPU_HOUR", "MMGEN_PRICE_GPU_HOUR")
+PASSED_ON = (
+    "MMGEN_TRACKING_URI",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_WORKSPACE",
+    "MLFLOW_TRACKING_AUTH",
+    "MLFLOW_RUN_ID",
+    "MMGEN_IMAGE_DIGEST",
+    "MMGEN_PRICE_CPU_HOUR",
+    "MMGEN_PRICE_GPU_HOUR",
+)
 """Variables of the task that the pods get as well. None is a secret: those come from the runtime, by reference."""
 
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

@@ -23,7 +23,7 @@ class TrainingConfig:
     key, whatever machine it is on."""
     threads: int = 2
     """CPU threads; part of the recipe, since the order in which floats are summed depends on it. Each objective of a
-    step takes one, whatever this says."""
+    step takes one, whatever this says; a judge's step takes them all."""
     lr: float = 2e-3
     """Peak learning rate of AdamW."""
     table_lr: float = 5.0

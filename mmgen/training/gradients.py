@@ -1,4 +1,4 @@
-"""Gradients of a step's objectives, side by side: one thread each.
+"""Gradients of a step's objectives, side by side: one thread each, unless the caller wants them one after another.
 
 At the sizes that train on a laptop, spreading each matrix product over two cores gains little (112 to 98 ms a step),
 while two objectives on a core each need not wait for one another (78 ms). Each runs single-threaded and gradients are
@@ -28,10 +28,12 @@ class SideBySide:
     Args:
         learned: parameters that every objective may depend on.
         threads: CPU threads of everything else, set again after each step.
+        at_once: whether each objective has one thread, all at the same time; else they are taken one after another,
+            each with all threads.
     """
 
-    def __init__(self, learned: list[nn.Parameter], threads: int) -> None:
-        self._learned, self._threads = learned, threads
+    def __init__(self, learned: list[nn.Parameter], threads: int, *, at_once: bool = True) -> None:
+        self._learned, self._threads, self._at_once = learned, threads, at_once
         self._pool = ThreadPoolExecutor(initializer=torch.set_num_threads, initargs=(1,))
 
     def __enter__(self) -> SideBySide:
@@ -57,7 +59,7 @@ class SideBySide:
         losses: Losses = {}
         totals: list[Tensor | None] = [None] * len(self._learned)
         for part in parts:
-            for name, (loss, gradients) in self._side_by_side(part, seed, step).items():
+            for name, (loss, gradients) in self._each(part, seed, step).items():
                 loss = loss * part.weight
                 losses[name] = losses[name] + loss if name in losses else loss
                 for place, gradient in enumerate(gradients):
@@ -69,13 +71,15 @@ class SideBySide:
             parameter.grad = total
         return losses
 
-    def _side_by_side(self, part: Part, seed: int, step: int) -> dict[str, tuple[Tensor, tuple[Tensor | None, ...]]]:
+    def _each(self, part: Part, seed: int, step: int) -> dict[str, tuple[Tensor, tuple[Tensor | None, ...]]]:
         """Value and gradients of each objective of a part."""
         device, more = self._learned[0].device, (part.number,) if part.number else ()
+        draws = {name: generator(seed, name, step, *more, device=device) for name in part.objectives}
+        if not self._at_once:
+            return {name: self._one(objective, draws[name]) for name, objective in part.objectives.items()}
         torch.set_num_threads(1)
         waiting = {
-            name: self._pool.submit(self._one, objective, generator(seed, name, step, *more, device=device))
-            for name, objective in part.objectives.items()
+            name: self._pool.submit(self._one, objective, draws[name]) for name, objective in part.objectives.items()
         }
         found = {name: future.result() for name, future in waiting.items()}
         torch.set_num_threads(self._threads)

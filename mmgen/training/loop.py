@@ -47,11 +47,14 @@ def learn(
     show: Callable[[int], None],
     parts: int = 1,
     workers: Workers | None = None,
+    *,
+    stage: str = "train",
+    at_once: bool = True,
 ) -> float:
     """Train `model` in place; it ends with its averaged weights, on the CPU.
 
     Args:
-        model: see `mmgen.models`.
+        model: see `mmgen.models`; any module with `objectives(batch)` will do.
         batches: batches by step.
         config: optimiser, schedule, checkpoints.
         seed: of the run.
@@ -61,6 +64,8 @@ def learn(
         parts: how many parts a batch is taken in; more need less memory.
         workers: the processes that train it together, each of which calls this with the same model; only the first
             one uses `folder`, `progress` and `show`. This one alone, if left out.
+        stage: what `progress` calls the work.
+        at_once: see `SideBySide`.
 
     Returns:
         Seconds spent in steps, over all attempts.
@@ -82,11 +87,11 @@ def learn(
     done, spent, kept = _resume(workers, folder, learned, average, optimiser)
     health = Health(kept)
     pace = checkpoints.Pace(done, config.steps, config.checkpoint_seconds)
-    progress.start("train", config.steps, "steps")
+    progress.start(stage, config.steps, "steps")
     started = time.monotonic() - spent
     with (
         _stop_asked() as stop,
-        SideBySide(learned, config.threads) as gradients,
+        SideBySide(learned, config.threads, at_once=at_once) as gradients,
         (folder / "metrics.jsonl" if workers.leads else Path(os.devnull)).open("a", buffering=1) as log,
     ):
         for step in range(done, config.steps):
@@ -205,7 +210,7 @@ def _save(
 def _stopped(error: TrainingError, folder: Path) -> str:
     good = checkpoints.newest(folder)
     kept = f"step {good[1]['step']}" if good else "none yet"
-    return f"{error}; last good checkpoint: {kept}; lower it with --set training.lr=..."
+    return f"{error}; last good checkpoint: {kept}"
 
 
 @contextlib.contextmanager

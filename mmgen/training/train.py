@@ -88,7 +88,8 @@ def train(
     try:
         seconds = learn(model, batches, recipe.training, recipe.seed, work, progress, show, parts, workers)
     except TrainingError as error:
-        raise TrainingError(f"recipe {recipe.name}: {error}") from error
+        way = f"lower the rate with --set training.lr={recipe.training.lr / 2:g}"
+        raise TrainingError(f"recipe {recipe.name}: {error}; {way}") from error
     except ConfigError as error:
         raise ConfigError(f"{error}; family {recipe.model.family}: {_smaller(recipe)}") from error
     except (MemoryError, RuntimeError) as error:

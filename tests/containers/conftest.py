@@ -62,7 +62,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen(["dockerd", *map(str, options)], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while subprocess.run(["docker", "version"], env=environment, capture_output=True, check=False).returncode:
             if daemon.poll() is not None or time.monotonic() > deadline:
                 pytest.skip(f"dockerd does not start here: {(folder / 'log').read_text()[-500:]}")
@@ -70,7 +70,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
         yield Docker(environment)
     finally:
         daemon.terminate()  # it ends its containers and its own containerd
-        daemon.wait(60)
+        daemon.wait(300)
         for mount in (folder / "exec" / "netns").glob("*"):  # the daemon leaves them
             subprocess.run(["umount", mount], check=False)
         shutil.rmtree(folder / "data", ignore_errors=True)

@@ -48,6 +48,7 @@ def here(tiny_emoji: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_command_on_the_page_runs_in_the_order_in_which_it_stands(here: Path) -> None:
     environment = place(here / "runs")["env"]
     said: list[str] = []

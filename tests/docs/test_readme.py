@@ -55,6 +55,7 @@ def run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=folder, env=environment, check=False, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_every_command_on_the_page_runs_in_the_order_in_which_it_stands(clone: Path) -> None:
     first = run(clone, ".venv/bin/mmgen run")
     assert first.returncode == 30, first.stderr  # the small model learns nothing, so the gate keeps it out

@@ -42,13 +42,13 @@ FAULTS = tuple(
 
 
 def functions() -> dict[str, tuple[str, bool]]:
-    """Name of every test in this folder -> its file, and whether it takes minutes."""
+    """Name of every test in this folder -> its file, and whether `make test` leaves it out."""
     found = {}
     for path in sorted(FOLDER.glob("test_*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 marks = [ast.unparse(decorator) for decorator in node.decorator_list]
-                found[node.name] = (path.name, any("minutes" in mark for mark in marks))
+                found[node.name] = (path.name, any(mark.endswith((".minutes", ".slow")) for mark in marks))
     return found
 
 
@@ -66,7 +66,7 @@ def page() -> str:
         "",
         "*Made by `python -m tests.faults.catalogue`, and held against the tests by a test.* Each fault is injected",
         "for real, in a child process where it kills something. `make test` runs the tests, `make faults` also those",
-        "that take minutes (m). Protections that were removed to see their tests fail are listed in docs/log.md.",
+        "that take long (m). Protections that were removed to see their tests fail are listed in docs/log.md.",
         "",
         "| | fault | injected by | what holds | tests | not shown |",
         "|---|---|---|---|---|---|",

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from mmgen.ops.orphans import orphans
 from mmgen.ops.stages import run_stage
 from mmgen.training import checkpoints
 from mmgen.weights import load_tensors, save_tensors
+from tests.effort import effort
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POINTS = {"copyfile", "fsync", "replace", "rmtree", "save_tensors", "seal", "write_json"}
@@ -37,7 +37,7 @@ def fast() -> Iterator[Path]:
         yield Path(folder)
 
 
-def trainer(scenario: str, folder: Path, number: int, seconds: float = 120, **environment: str) -> str:
+def trainer(scenario: str, folder: Path, number: int, seconds: float = 900, **environment: str) -> str:
     command = [sys.executable, "-m", "tests.faults.trainer", scenario, str(folder), str(number)]
     done = subprocess.run(
         command,
@@ -61,7 +61,7 @@ def test_a_kill_between_any_two_writes_of_a_checkpoint_costs_nothing_but_time(fa
 @pytest.mark.minutes
 @pytest.mark.parametrize("fault", ["kill", "full"])
 def test_a_run_that_is_killed_or_meets_a_full_disk_at_any_write_ends_in_the_same_bytes(fast: Path, fault: str) -> None:
-    said = trainer(fault, fast, 1, seconds=500)
+    said = trainer(fault, fast, 1, seconds=3600)
 
     assert set(re.findall(r"^[a-z_]+$", said, re.MULTILINE)) == POINTS
 
@@ -73,7 +73,7 @@ def test_kills_at_random_moments_end_in_the_same_bytes_and_no_row_twice(fast: Pa
 @pytest.mark.minutes
 def test_two_hundred_kills_end_in_the_same_bytes(fast: Path, tiny_emoji: Path) -> None:
     """A day's worth, over one training of the default recipe, or two where the machine is fast."""
-    said = trainer("recipe", fast, 200, seconds=1500, TINY_EMOJI=str(tiny_emoji))
+    said = trainer("recipe", fast, 200, seconds=7200, TINY_EMOJI=str(tiny_emoji))
 
     assert said.startswith("kills 200 runs ")
 
@@ -151,41 +151,35 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_malformed_weights_are_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_malformed_weights_are_refused_with_little_work_and_memory(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(MALFORMED[kind])
-    began, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    with pytest.raises(StorageError, match=r"weights\.safetensors' cannot be loaded"):
+    with effort() as refusing, pytest.raises(StorageError, match=r"weights\.safetensors' cannot be loaded"):
         load_tensors(path)
 
-    assert time.process_time() - began < 1
+    assert refusing.units < 100
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 200 * 1024
 
 
-def test_sigterm_saves_a_checkpoint_and_a_second_one_ends_at_once(fast: Path) -> None:
-    command = [sys.executable, "-m", "tests.faults.trainer", "slow", str(fast), "0"]
-    stopped = []
-    for again in (False, True):
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
-        ) as run:
-            assert run.stdout is not None
-            steps = [run.stdout.readline() for _ in range(3)]
-            run.send_signal(signal.SIGTERM)
-            if again:
-                time.sleep(0.005)
-                run.send_signal(signal.SIGTERM)
-            rest = run.communicate(timeout=30)[0].split()
-            last = int((rest or steps[-1].split())[-1])
-            stopped.append((run.returncode, last))
-        found = checkpoints.newest(fast)
-        assert found is not None
-        assert last - 1 <= found[1]["step"] <= last + 1
+@pytest.mark.parametrize("signals", [1, 2])
+def test_sigterm_saves_a_checkpoint_and_a_second_one_ends_before_the_next_step(fast: Path, signals: int) -> None:
+    command = [sys.executable, "-m", "tests.faults.trainer", "stop", str(fast), str(signals)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY, timeout=900)
 
-    assert stopped[0][0] == 1  # ended by the exception that says so
-    assert stopped[1][0] in (143, 1, -signal.SIGTERM)  # in the step, after it, when the handler was handed back
-    assert stopped[1][1] - stopped[0][1] < 10
+    said = done.stdout.splitlines()
+    found = checkpoints.newest(fast)
+    assert found is not None
+    assert said[:3] == ["step 1", "step 2", "step 3"], done.stderr
+    if signals == 1:
+        assert done.returncode == 1  # ended by the exception that says so
+        assert len(said) <= 4  # a stop falls between two steps
+        assert found[1]["step"] == len(said)
+    else:
+        assert done.returncode == 128 + signal.SIGTERM
+        assert len(said) == 3
+        assert found[1]["step"] in (2, 3)  # its own checkpoint comes after the signal or before it
 
 
 def test_outputs_can_be_read_by_another_user_whatever_the_umask(tmp_path: Path) -> None:

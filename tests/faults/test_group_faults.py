@@ -121,7 +121,7 @@ def test_a_group_ends_when_the_process_that_started_it_is_killed(tiny_emoji: Pat
         assert processes(root, 0)
         assert processes(root, 1)
         child.kill()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while (left := processes(root, 0) + processes(root, 1)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
@@ -173,7 +173,7 @@ def test_processes_that_start_again_do_not_wait_for_those_that_are_gone() -> Non
             for rank in range(2)
         ]
         try:
-            assert [child.communicate(timeout=60)[0] for child in children] == [b"together\n"] * 2, restart
+            assert [child.communicate(timeout=600)[0] for child in children] == [b"together\n"] * 2, restart
         finally:
             for child in children:
                 child.kill()

@@ -36,14 +36,17 @@ from tests import hostile
 from tests.hostile import chunk, gradient, member, moving, png, saved, sounding, tar
 from tests.whole_run import ROOT
 
-SECONDS, MEBIBYTES = 1.0, 200
-"""Most CPU time and growth of memory for refusing a file."""
+UNITS, MEBIBYTES = 100, 200
+"""Most CPU time, in units of `tests.effort`, and most growth of memory for refusing a file."""
+PATIENCE = 600
+"""Seconds that something may take that is sure to happen."""
 
 CHILD = """
-import json, resource, sys, time
+import json, resource, sys
 from pathlib import Path
 import mmgen.modalities.image, mmgen.modalities.video, mmgen.modalities.sound, mmgen.modalities.music
 import mmgen.modalities.text, mmgen.data.shards, mmgen.data.imports.gather, mmgen.weights, soundfile, pyarrow.parquet
+from tests.effort import effort
 from tests.hostile import READERS, small_model
 from mmgen.errors import MmgenError
 small_model()
@@ -52,25 +55,26 @@ for path in sys.argv[1:]:
     reader, folder = Path(path).name.partition("@")[0], Path(path + ".scratch")
     folder.mkdir()
     data = Path(path).read_bytes()
-    before, began, said = peak(), time.process_time(), ""
-    try:
-        READERS[reader].check(data, folder)
-    except MmgenError as error:
-        said = str(error)
-    print(json.dumps([path, said, time.process_time() - began, peak() - before]), flush=True)
+    before, said = peak(), ""
+    with effort() as made:
+        try:
+            READERS[reader].check(data, folder)
+        except MmgenError as error:
+            said = str(error)
+    print(json.dumps([path, said, made.units, peak() - before]), flush=True)
 """
 
 
 def in_child(folder: Path, files: dict[str, bytes]) -> Iterator[tuple[str, str, float, int]]:
-    """Name, refusal ("" for none), CPU seconds and growth in MiB of each file `reader@name`, read in one process."""
+    """Name, refusal ("" for none), units of CPU time and growth in MiB of each file `reader@name`, read by a child."""
     for name, data in files.items():
         (folder / name).write_bytes(data)
     line = [sys.executable, "-c", CHILD, *(str(folder / name) for name in files)]
-    done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     for row in done.stdout.splitlines():
-        path, said, seconds, grown = json.loads(row)
-        yield Path(path).name, said, seconds, grown
+        path, said, units, grown = json.loads(row)
+        yield Path(path).name, said, units, grown
 
 
 # 14: bad pictures
@@ -150,16 +154,16 @@ def bombs() -> dict[str, bytes]:
     }  # fmt: skip
 
 
-def test_15_bombs_are_refused_within_a_second_and_200_megabytes(tmp_path: Path) -> None:
+def test_15_bombs_are_refused_with_little_work_and_within_200_megabytes(tmp_path: Path) -> None:
     files = {
         name: hostile.resealed(data) if name.startswith(("webd", "shard")) else data for name, data in bombs().items()
     }
     read = 0
-    for name, said, seconds, grown in in_child(tmp_path, files):
+    for name, said, units, grown in in_child(tmp_path, files):
         assert said, f"{name} was read"
         assert said.isprintable(), name
         assert len(said) < 2500, name
-        assert seconds < SECONDS, f"{name} took {seconds:.1f} s: {said}"
+        assert units < UNITS, f"{name} took {units:.0f} units of work: {said}"
         assert grown < MEBIBYTES, f"{name} took {grown} MiB: {said}"
         read += 1
     assert read == len(files)
@@ -279,7 +283,7 @@ def test_17_what_is_no_plain_file_is_refused_without_waiting_and_nothing_outside
     outside.write_text(CANARY)
     folder = tmp_path / "in"
     folder.mkdir()
-    with within(30):
+    with within(PATIENCE):
         for ending in (".png", ".wav", ""):
             rows = dict(irregular(folder, outside, ending))
             lines = [json.dumps({"file_name": path.name, "text": "x"}) for path in rows.values()]
@@ -315,7 +319,7 @@ def test_17_a_table_or_tar_that_is_no_plain_file_ends_the_import_at_once(tmp_pat
         made = dict(irregular(tmp_path, outside, "-"))
         made[kind].rename(folder / name)
         asked = Import(folder=folder, name="own", columns=Columns())
-        with within(30):
+        with within(PATIENCE):
             said = answered(asked)
         assert said
         assert CANARY not in said
@@ -560,7 +564,7 @@ def test_20_the_command_line_says_a_hostile_name_in_one_line(tmp_path: Path) -> 
         str(tmp_path / "d"),
     ]
 
-    done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True, timeout=PATIENCE)
 
     assert done.returncode == ConfigError.exit_code
     assert len(done.stderr.splitlines()) == 1
@@ -780,7 +784,7 @@ def test_23_a_file_that_becomes_a_pipe_or_grows_while_it_is_opened_is_refused(
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "lstat", swapped)
-            with within(10), pytest.raises(DataError):
+            with within(PATIENCE), pytest.raises(DataError):
                 read_plain(path, 100, "a")
         path.unlink()
     with pytest.raises(DataError, match="it grew while it was read"):
@@ -826,7 +830,7 @@ def fuzzed(tmp_path: Path, count: int, readers: list[str]) -> list[dict[str, Any
     """Rows of `tests.hostile`, or a failure that says which input ended the process."""
     at = tmp_path / "at"
     line = [sys.executable, "-m", "tests.hostile", str(at), str(count), *readers]
-    done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True, timeout=580)
+    done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 0, f"ended with {done.returncode} at {at.read_bytes()[:40]!r}: {done.stderr[-500:]}"
     return [json.loads(row) for row in done.stdout.splitlines()]
 
@@ -837,7 +841,7 @@ def judged(rows: list[dict[str, Any]], count: int) -> None:
         assert row["valid"] + row["refused"] == row["inputs"] == count
         assert row["valid"] >= 1, "the seed itself is not read: nothing was tested"
         assert row["refused"] >= 1
-        assert row["slowest"] < hostile.SECONDS, row
+        assert row["slowest_units"] < hostile.UNITS, row
 
 
 def test_14_to_23_sixty_mutations_of_every_format_are_read_or_refused_as_documented(tmp_path: Path) -> None:

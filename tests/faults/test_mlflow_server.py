@@ -36,7 +36,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "key-of-tests", "AWS_SECRET_ACCESS_KEY": "secret-of
 def asked(server: MlflowServer, host: str, path: str = "/api/2.0/mlflow/experiments/get?experiment_id=0") -> int:
     request = urllib.request.Request(server.uri + path, headers={"Host": host})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -128,7 +128,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         region_name="us-east-1",
     )
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=folder) as server:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while True:
             try:
                 client.create_bucket(Bucket="mlflow")

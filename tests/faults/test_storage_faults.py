@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -32,15 +33,18 @@ from tests.whole_run import SMALL, place
 s3_server, s3 = laboratory.s3_server, laboratory.s3
 
 ROOT = Path(__file__).resolve().parents[2]
-FAST = Limits(attempts=4, connect_seconds=1, read_seconds=1, seconds=3, pause=0.02, part_bytes=5 << 20)
-SLACK = 2.0
-"""Seconds that an operation may take beyond its deadline: its last request waits for an answer, machines are busy."""
+PATIENT = Limits(attempts=4, connect_seconds=60, read_seconds=60, seconds=600, pause=0.02, part_bytes=5 << 20)
+"""For what has to work, however busy the machine is."""
+HASTY = dataclasses.replace(PATIENT, attempts=8, read_seconds=1, seconds=3)
+"""The deadline comes before the attempts are used up."""
+PATIENCE = 300
+"""Seconds that something may take that is sure to happen."""
 
 
 @pytest.fixture
 def store(s3: Proxy, request: pytest.FixtureRequest) -> ObjectStore:
     """A prefix of its own for every test."""
-    return ObjectStore.at(f"s3://{BUCKET}/{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}", FAST)
+    return ObjectStore.at(f"s3://{BUCKET}/{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}", PATIENT)
 
 
 @pytest.fixture
@@ -48,11 +52,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "weights.bin"
     path.write_bytes(bytes(range(250)) * 4)
     return path
-
-
-def patient(store: ObjectStore) -> ObjectStore:
-    """The same store, for what has to work however busy the machine is."""
-    return ObjectStore.at(store.url)
 
 
 def transfers(store: ObjectStore, file: Path) -> dict[str, Callable[[], object]]:
@@ -85,7 +84,7 @@ def test_server_errors_for_ever_end_in_one_line_after_bounded_attempts(
     with pytest.raises(StorageError, match=rf"s3://{BUCKET}/\w+/weights': the store .*HTTP {fault}.*; run again"):
         transfers(store, file)[way]()
 
-    assert len(s3.requests) == FAST.attempts
+    assert len(s3.requests) == PATIENT.attempts
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
@@ -104,30 +103,34 @@ def test_a_denied_request_is_not_repeated_and_tells_no_secret(
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
-def test_a_server_that_never_answers_is_given_up_at_the_deadline(
+def test_a_server_that_never_answers_is_asked_no_more_after_the_deadline(
     s3: Proxy, store: ObjectStore, file: Path, way: str
 ) -> None:
     store.put_file(file, "weights")
     s3.set("silent")
-    threads, began = set(threading.enumerate()), time.monotonic()
+    threads = set(threading.enumerate())
 
-    with pytest.raises(StorageError, match="does not answer"):
-        transfers(store, file)[way]()
+    with pytest.raises(StorageError, match="does not answer|took too long"):
+        transfers(ObjectStore.at(store.url, HASTY), file)[way]()
 
-    assert time.monotonic() - began < FAST.seconds + FAST.read_seconds + SLACK
+    # Each request waits for `read_seconds`, so that no more than these fit in before the deadline.
+    assert len(s3.requests) <= 1 + HASTY.seconds / HASTY.read_seconds < HASTY.attempts
     left = {thread for thread in threading.enumerate() if "process_request_thread" not in thread.name} - threads
     assert not left
 
 
-def test_a_server_that_drips_bytes_does_not_outlast_the_deadline(s3: Proxy, store: ObjectStore, file: Path) -> None:
+def test_a_server_that_drips_bytes_is_given_up_long_before_the_last_of_them(
+    s3: Proxy, store: ObjectStore, file: Path
+) -> None:
+    size = 3000
+    file.write_bytes(os.urandom(size))
     store.put_file(file, "weights")
-    s3.set("drip")  # each byte comes well within the time for one read; all of them would take 100 s
-    began = time.monotonic()
+    s3.set("drip")  # each byte comes well within the time for one read; all of them would take 300 s
 
     with pytest.raises(StorageError, match="took too long"):
-        transfers(store, file)["down"]()
+        ObjectStore.at(store.url, HASTY).get_file("weights", file.with_name("fetched"), size=size)
 
-    assert time.monotonic() - began < FAST.seconds + SLACK
+    assert 0 < s3.dripped < size / 2
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
@@ -243,10 +246,10 @@ def sealed(folder: Path, files: int = 6, size: int = 1000) -> Path:
     return folder
 
 
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
 
 
@@ -264,9 +267,9 @@ def test_what_a_killed_uploader_left_does_not_exist_and_its_retry_repairs_it(
     assert not pull_folder(store, "made", tmp_path / "fetched")
     assert not (tmp_path / "fetched").exists()
 
-    assert push_folder(patient(store), folder, "made")
+    assert push_folder(store, folder, "made")
     assert [line for line in s3.requests if line.startswith("PUT")][-1].endswith(f"/made/{SEAL}")
-    assert pull_folder(patient(store), "made", tmp_path / "fetched")
+    assert pull_folder(store, "made", tmp_path / "fetched")
     open_sealed(tmp_path / "fetched")
 
 
@@ -288,8 +291,8 @@ def test_a_server_killed_in_the_middle_of_an_upload_leaves_nothing_and_the_next_
     s3.set("ok")
 
     assert not store.exists("weights")
-    patient(store).put_file(file, "weights")
-    patient(store).get_file("weights", file.with_name("fetched"))
+    store.put_file(file, "weights")
+    store.get_file("weights", file.with_name("fetched"))
     assert file.with_name("fetched").read_bytes() == file.read_bytes()
 
 
@@ -317,7 +320,7 @@ class Project:
 
     def run(self, verb: str, *arguments: str) -> int:
         with self.start(verb, *arguments) as child:
-            child.communicate(timeout=120)
+            child.communicate(timeout=PATIENCE)
             return child.returncode
 
     def forget(self) -> None:
@@ -360,7 +363,7 @@ def test_a_tampered_dvc_remote_is_refused_when_the_remote_is_verified_and_taken_
 def test_a_killed_dvc_pull_is_repaired_by_the_next_one(s3: Proxy, project: Project, tiny_emoji: Path) -> None:
     s3.set("slow", only="GET")
     with project.start("pull") as child:
-        until(lambda: len(s3.requests) > 5, 60)
+        until(lambda: len(s3.requests) > 5)
         child.kill()
     s3.set("ok")
 

@@ -24,7 +24,8 @@ from mmgen.ops import outbox
 from mmgen.ops.follower import QUIET_SECONDS
 from mmgen.ops.mlflow_client import connected, pages
 from mmgen.ops.reaper import reap
-from mmgen.ops.shipping import HEARTBEAT, send_waiting
+from mmgen.ops.shipping import send_waiting
+from mmgen.ops.stage_runs import HEARTBEAT
 from mmgen.ops.stages import Run, run_stage, scratch
 from mmgen.ops.tracking import stage_run
 from tests.mlflow_server import MlflowServer, free_port, running_server, store_in_words

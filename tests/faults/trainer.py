@@ -6,7 +6,7 @@ Tests run it in a process of its own, since pytest has threads and could not be 
     python -m tests.faults.trainer full FOLDER 1       let every use of the disk fail in turn
     python -m tests.faults.trainer random FOLDER 5     kill it five times at random moments
     python -m tests.faults.trainer recipe FOLDER 200   the same with a real recipe
-    python -m tests.faults.trainer slow FOLDER 0       train for a minute, a line on stdout after each step
+    python -m tests.faults.trainer stop FOLDER 2       send it SIGTERM twice after its third step
 """
 
 from __future__ import annotations
@@ -219,12 +219,17 @@ def train_emoji(folder: Path) -> None:
         (folder / name).symlink_to(out / ("model/" + name if name.startswith("weights") else name))
 
 
-class Spoken(Progress):
-    """Slow steps, each said on stdout."""
+class Stopped(Progress):
+    """Says each step on stdout; after the third one it sends SIGTERM to its own process, as often as it is told to."""
+
+    def __init__(self, signals: int) -> None:
+        self.signals = signals
 
     def update(self, done: int, **figures: float) -> None:
         os.write(1, f"step {done}\n".encode())
-        time.sleep(0.05)
+        if done == 3:
+            for _ in range(self.signals):
+                os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
@@ -236,7 +241,7 @@ if __name__ == "__main__":
         random_kills(lambda folder: train_small(folder, 60), root, number, 0.15)
     elif scenario == "recipe":
         random_kills(train_emoji, root, number, 1.2)
-    elif scenario == "slow":
-        train_small(root, 1200, Spoken())
+    elif scenario == "stop":
+        train_small(root, 60, Stopped(number))
     else:
         between(root, {"kill": kill, "full": full}[scenario], number)

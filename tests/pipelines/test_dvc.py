@@ -43,6 +43,7 @@ def clone(ran: WholeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return folder
 
 
+@pytest.mark.slow
 def test_repro_takes_the_sealed_stages_and_dvc_shows_scores_and_curves(clone: Path, ran: WholeRun) -> None:
     dvc(clone, "repro")
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.whole_run import ROOT
 
 MODEL = '''
@@ -88,6 +90,7 @@ def mean(size="default"):
 '''
 
 
+@pytest.mark.slow
 def test_a_model_of_one_file_and_one_line_is_trained_judged_and_registered(digits: Path, tmp_path: Path) -> None:
     for name in ("mmgen", "components", "pipelines"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -16,7 +16,7 @@ from mmgen.ops.mlflow_client import connected, tracking_uri
 def own_tracker() -> Iterator[None]:
     """Whatever tracker the developer uses, tests do not."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+        for name in ("MMGEN_TRACKING_URI", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "KFP_MLFLOW_CONFIG"):
             patch.delenv(name, raising=False)
         yield
 

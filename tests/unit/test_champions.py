@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmgen.errors import ConfigError, OutrunError, StorageError, TrackingError
-from mmgen.ops import champions, jobs, promotions
+from mmgen.ops import champions, jobs, mlflow_races, promotions
 from mmgen.ops.champions import NOBODY, check_verdict, move, promote, rollback, settle
 from mmgen.ops.mlflow_client import connected, tracking_uri
 from mmgen.ops.promotions import moves
@@ -199,6 +199,7 @@ def test_a_champion_that_keeps_changing_is_given_up_on(
 ) -> None:
     versions(root, tmp_path / "out", 2)
     promote(root, NAME, "1")
+    monkeypatch.setattr(mlflow_races, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(champions, "holder", lambda *_: "2")  # somebody else always sets it right after us
 
     with connected(tracking_uri(root)) as client, pytest.raises(TrackingError, match="keeps changing"):

@@ -149,7 +149,7 @@ def test_a_saved_one_is_the_same(trained: Clips, tmp_path: Path) -> None:
 
 def test_the_task_scores_prediction_and_drawing(trained: Clips, moving: Path, tmp_path: Path) -> None:
     recipe = get("moving", ["size=small", "judge.steps=30", "judge.width=8", "evaluation.samples=24"])
-    frame_judge.train_judge(moving, recipe, tmp_path, Progress())
+    frame_judge.train_judge(moving, recipe, tmp_path, tmp_path / "scratch", Progress())
 
     found = motion.evaluate(Subject(trained, tmp_path, moving, recipe, Progress()))
 

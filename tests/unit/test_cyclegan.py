@@ -126,7 +126,7 @@ class Fixed(Model):
 def test_the_true_counterpart_scores_full_marks_and_a_copy_what_a_copy_scores(styles: Path, tmp_path: Path) -> None:
     settings = ["judge.steps=30", "judge.batch=32", "judge.probes=50", "evaluation.resamples=20", "training.threads=1"]
     recipe = get("cyclegan", settings)
-    views_judge.train_judge(styles, recipe, tmp_path, Progress())
+    views_judge.train_judge(styles, recipe, tmp_path, tmp_path / "scratch", Progress())
     test = load_corpus(styles, "test")
     true = {style: transfer._side(test, style).images(16) for style in (SMALL.source, SMALL.target)}
 

@@ -16,9 +16,10 @@ from mmgen.errors import StorageError
 from mmgen.evaluation.captioned import answer
 from mmgen.evaluation.config import JudgeConfig
 from mmgen.evaluation.evaluate import evaluate
+from mmgen.evaluation.judge_training import altered
 from mmgen.evaluation.statistics import frechet_distance, kernel_distance, kernel_distance_interval, precision_recall
 from mmgen.evaluation.task import Subject
-from mmgen.evaluation.views_judge import IMAGE_PX, Judge, altered, load_judge, train_judge
+from mmgen.evaluation.views_judge import IMAGE_PX, Judge, load_judge, train_judge
 from mmgen.modalities.image import Picture
 from mmgen.models.anyto.config import AnyToConfig
 from mmgen.models.base import Model
@@ -41,7 +42,7 @@ def recipe() -> Recipe:
 @pytest.fixture(scope="module")
 def judge_folder(tiny_emoji: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("judge")
-    train_judge(tiny_emoji, recipe, folder, Progress())
+    train_judge(tiny_emoji, recipe, folder, tmp_path_factory.mktemp("scratch"), Progress())
     return folder
 
 

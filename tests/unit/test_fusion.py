@@ -171,11 +171,12 @@ def test_a_saved_one_is_the_same(trained: Fusion, tmp_path: Path) -> None:
     assert pictures[0].tobytes() == pictures[1].tobytes()
 
 
+@pytest.mark.slow
 def test_the_task_scores_each_direction(trained: Fusion, spoken_digits: Path, tmp_path: Path) -> None:
     recipe = get(
         "fusion", ["size=small", "judge.steps=120", "judge.width=16", "evaluation.samples=40", "training.threads=1"]
     )
-    concept_judge.train_judge(spoken_digits, recipe, tmp_path, Progress())
+    concept_judge.train_judge(spoken_digits, recipe, tmp_path, tmp_path / "scratch", Progress())
 
     found = coherence.evaluate(Subject(trained, tmp_path, spoken_digits, recipe, Progress()))
 

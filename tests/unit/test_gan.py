@@ -127,7 +127,7 @@ def test_settings_that_cannot_work_are_refused_by_name() -> None:
 def judge(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("judge")
     settings = ["judge.steps=60", "judge.batch=32", "judge.width=8", "judge.probes=200", "training.threads=1"]
-    train_judge(digits, get("gan", settings), folder, Progress())
+    train_judge(digits, get("gan", settings), folder, tmp_path_factory.mktemp("scratch"), Progress())
     return folder
 
 

@@ -78,7 +78,7 @@ def test_known_words() -> None:
 
 def test_the_judge_is_measured_and_scores_a_parrot_as_the_real_clips(cut: Path, tmp_path: Path) -> None:
     recipe = speak()
-    train_judge(cut, recipe, tmp_path, Progress())
+    train_judge(cut, recipe, tmp_path, tmp_path, Progress())
     card = read_json(tmp_path / "judge.json")
     assert card["accuracy"]["value"] > 0.7
     assert card["accuracy"]["n"] == 3

@@ -62,6 +62,7 @@ LATER = ["evaluate", "gate", "register", "report"]
     ("recipe", "stages"),
     [
         (dataclasses.replace(BASE, training=TrainingConfig(steps=5)), ["train", *LATER]),
+        (dataclasses.replace(BASE, training=TrainingConfig(threads=5)), ["judge", "train", *LATER]),
         (dataclasses.replace(BASE, model=SmallModel(width=16)), ["train", *LATER]),
         (dataclasses.replace(BASE, seed=1), ["train", *LATER]),
         (dataclasses.replace(BASE, judge=JudgeConfig(steps=5)), ["judge", *LATER]),
@@ -69,7 +70,7 @@ LATER = ["evaluate", "gate", "register", "report"]
         (dataclasses.replace(BASE, data=DataConfig(languages=("de",))), ["validate", "train", *LATER]),
         (dataclasses.replace(BASE, name="other"), LATER[1:]),
     ],
-    ids=["training", "model", "seed", "judge", "evaluation", "data", "name"],
+    ids=["training", "threads", "model", "seed", "judge", "evaluation", "data", "name"],
 )
 def test_a_setting_changes_the_stages_that_read_it_and_those_after(
     code: Path, recipe: Recipe, stages: list[str]

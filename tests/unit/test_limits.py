@@ -100,9 +100,10 @@ def test_errors_of_mlflow_and_fastapi_become_one_line(said: bytes, line: str) ->
 
 def test_bodies_of_many_are_bounded_together_and_given_back() -> None:
     async def two() -> list[tuple[int, Any]]:
-        border = Border(echo, Limits(held_bytes=15, receive_seconds=0.2))
-        first = asyncio.create_task(_never_ending(border))
-        await asyncio.sleep(0.05)
+        border = Border(echo, Limits(held_bytes=15, receive_seconds=1))
+        taken = asyncio.Event()
+        first = asyncio.create_task(_never_ending(border, taken))
+        await taken.wait()
         second = await asked(border, b"x" * 10)
         return [second, await first, await asked(border, b'{"abc": 12345}')]
 
@@ -113,12 +114,14 @@ def test_bodies_of_many_are_bounded_together_and_given_back() -> None:
     assert after == (200, {})
 
 
-async def _never_ending(border: Border) -> tuple[int, Any]:
+async def _never_ending(border: Border, taken: asyncio.Event) -> tuple[int, Any]:
+    """A body of which ten bytes come; `taken` is set when they were."""
     heard: list[Message] = []
     sent = [b"x" * 10]
 
     async def receive() -> Message:
         if not sent:
+            taken.set()
             await asyncio.Future()
         return {"type": "http.request", "body": sent.pop(), "more_body": True}
 

@@ -116,7 +116,7 @@ def test_what_failed_is_left_to_look_at_and_swept_by_the_next_try(tmp_path: Path
 
 def test_a_second_runner_is_told_who_holds_the_stage(tmp_path: Path) -> None:
     with (
-        holder(tmp_path, 60) as child,
+        holder(tmp_path, 600) as child,
         pytest.raises(StorageError, match=rf"is being made by process {child.pid} on .* since 20.*Z; wait for it"),
     ):
         run_one(tmp_path)
@@ -124,14 +124,14 @@ def test_a_second_runner_is_told_who_holds_the_stage(tmp_path: Path) -> None:
 
 def test_a_waiting_runner_takes_what_the_first_one_made(tmp_path: Path) -> None:
     with holder(tmp_path, 0.5):
-        result = run_one(tmp_path, wait=30)
+        result = run_one(tmp_path, wait=600)
 
     assert result.state == "cached"
     assert (result.folder / "half.txt").exists()
 
 
 def test_a_killed_runner_frees_the_stage_and_leaves_its_checkpoint(tmp_path: Path) -> None:
-    with holder(tmp_path, 60) as child:
+    with holder(tmp_path, 600) as child:
         child.send_signal(signal.SIGKILL)
         child.wait()
     found = []
@@ -152,7 +152,7 @@ def test_of_many_runners_at_once_one_does_the_work(tmp_path: Path) -> None:
         time.sleep(0.05)
 
     def runner() -> None:
-        states.append(run_stage("judge", KEY, tmp_path, work, facts={}, wait=30).state)
+        states.append(run_stage("judge", KEY, tmp_path, work, facts={}, wait=600).state)
 
     threads = [threading.Thread(target=runner) for _ in range(8)]
     for thread in threads:

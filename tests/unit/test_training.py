@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from mmgen.data.order import Order, generator
 from mmgen.errors import TrainingError
 from mmgen.files import sha256_file
 from mmgen.progress import Progress
+from mmgen.recipes import get
 from mmgen.training import checkpoints
 from mmgen.training.config import TrainingConfig
 from mmgen.training.loop import learn, learning_rate
+from mmgen.training.train import train
 
 STEPS = 12
 CHILD = """
@@ -155,6 +158,52 @@ def test_the_rate_warms_up_stays_and_falls_to_its_last_share() -> None:
     assert rates[0] == pytest.approx(0.0001)
     assert rates[100] == rates[400] == pytest.approx(0.01)
     assert rates[999] == pytest.approx(0.0002)
+
+
+class Counting(torch.nn.Module):
+    """Two losses of a weight each, which note how many threads compute them and in which."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.ones(2))
+        self.seen: list[tuple[int, bool]] = []
+
+    def loss(self, place: int) -> torch.Tensor:
+        self.seen.append((torch.get_num_threads(), threading.current_thread() is threading.main_thread()))
+        return self.weights[place].square()
+
+    def objectives(self, batch: int) -> dict[str, Callable[[torch.Generator], torch.Tensor]]:
+        return {"first": lambda _: self.loss(0), "second": lambda _: self.loss(1)}
+
+
+@pytest.mark.parametrize(("at_once", "seen"), [(True, (1, False)), (False, (2, True))])
+def test_objectives_share_the_threads_or_have_all_of_them_in_turn(
+    tmp_path: Path, at_once: bool, seen: tuple[int, bool]
+) -> None:
+    model, before = Counting(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        config = TrainingConfig(steps=3, threads=2)
+        learn(model, Steps(), config, 0, tmp_path, Progress(), lambda step: None, at_once=at_once)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+    assert model.seen == [seen] * 6
+    assert (model.weights < 1).all()
+
+
+def test_a_model_that_diverges_is_told_how_to_train_it(
+    tiny_emoji: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_arguments: object) -> float:
+        raise TrainingError("loss diverged at step 5")
+
+    monkeypatch.setattr("mmgen.training.train.learn", lost)
+    small = ["model.image_px=16", "model.components=16", "model.image_tokens=4", "training.lr=0.004"]
+
+    with pytest.raises(TrainingError, match=r"recipe emoji: loss diverged .*; lower .* --set training\.lr=0\.002$"):
+        train(tiny_emoji, get("emoji", small), tmp_path, tmp_path, Progress())
 
 
 def test_signals_are_handed_back_after_training(tmp_path: Path) -> None:

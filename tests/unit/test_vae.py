@@ -109,7 +109,7 @@ def test_a_conditional_one_draws_the_class_and_refuses_other_words(corpus: Corpu
 def test_the_task_measures_what_it_says(trained: VAE, digits: Path, tmp_path: Path, monkeypatch: Any) -> None:
     settings = ["judge.steps=20", "judge.batch=32", "judge.width=8", "judge.probes=50", "evaluation.samples=40"]
     recipe = get("vae", [*settings, "evaluation.resamples=20", "training.threads=1"])
-    train_judge(digits, recipe, tmp_path, Progress())
+    train_judge(digits, recipe, tmp_path, tmp_path / "scratch", Progress())
     monkeypatch.setattr(latent, "WEIGHTED", 20)
     monkeypatch.setattr(latent, "IMPORTANCE", 20)
 
