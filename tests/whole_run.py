@@ -58,6 +58,10 @@ CANARIES = {
 """Secrets that the whole run has in its environment: none of them may turn up anywhere else."""
 
 
+UNTOUCHED = "untouched"
+"""Beside the root: its copy, at which no test asks anything."""
+
+
 @dataclass(frozen=True)
 class WholeRun:
     """What a run was given and what it answered."""
@@ -71,6 +75,10 @@ class WholeRun:
     @property
     def settings(self) -> str:
         return "; ".join(SMALL)
+
+    def copied(self, root: Path) -> Path:
+        """A copy of the root as the run left it, for a test that changes it or may not see what others ask of it."""
+        return Path(shutil.copytree(self.root.parent / UNTOUCHED, root))
 
 
 def mmgen(
@@ -129,5 +137,6 @@ def _run_whole(folder: Path, dataset: Path, told: Path) -> None:
     where = place(root)
     where["env"] |= CANARIES
     done = subprocess.run(line, **where, check=False, capture_output=True, text=True)
+    shutil.copytree(root, folder / UNTOUCHED)
     summary = json.loads(done.stdout) if done.stdout else {}
     told.write_text(json.dumps({"returncode": done.returncode, "stderr": done.stderr, "summary": summary}))

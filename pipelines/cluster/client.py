@@ -15,7 +15,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmgen.errors import ConfigError
 from pipelines.cluster.auth import ClusterError
@@ -31,6 +31,14 @@ ERROR_MARK = '{"error_message":'
 """How the server begins the error that it writes behind what it has of a log."""
 
 
+class Version(NamedTuple):
+    """A version of a pipeline, as the server knows it."""
+
+    pipeline_id: str
+    version_id: str
+    name: str
+
+
 class Cluster(Server):
     """Our pipeline, experiment, runs and schedules on a server."""
 
@@ -41,8 +49,8 @@ class Cluster(Server):
 
     def upload(
         self, content: bytes, *, pipeline: str = PIPELINE, version: str | None = None, description: str = ""
-    ) -> tuple[str, str]:
-        """Upload a compiled pipeline, unless it is there; returns the ids of the pipeline and of the version.
+    ) -> Version:
+        """Upload a compiled pipeline, unless it is there.
 
         The same content under the same names is uploaded once, by however many at once. A version never changes: where
         `version` is taken by other content, the new one is called `<version>-<first 8 digits of the content's hash>`.
@@ -62,7 +70,7 @@ class Cluster(Server):
                     there = self._upload_version(found, name, content, f"{description}\ncontent {digest}".strip())
                 # Of a version that was named by its hash, the name tells the content.
                 if name == digest or (there.description or "").endswith(f"content {digest}"):
-                    return found, str(there.pipeline_version_id)
+                    return Version(found, str(there.pipeline_version_id), str(there.display_name))
             raise ClusterError(f"pipeline {pipeline!r} has other versions named {version!r}; give another name")
 
     def experiment(self) -> str:
@@ -73,19 +81,16 @@ class Cluster(Server):
             found = self._client.get_experiment(experiment_name=EXPERIMENT, namespace=self._namespace)
             return str(found.experiment_id)
 
-    def start(
-        self, name: str, version: tuple[str, str], parameters: Mapping[str, Any], service_account: str
-    ) -> ClusterRun:
+    def start(self, name: str, version: Version, parameters: Mapping[str, Any], service_account: str) -> ClusterRun:
         """Start a run of a version of our pipeline, its pods under an account of the namespace."""
         experiment = self.experiment()
         with self.asking():
-            pipeline_id, version_id = version
             made = self._client.run_pipeline(
                 experiment,
                 name,
                 params=dict(parameters),
-                pipeline_id=pipeline_id,
-                version_id=version_id,
+                pipeline_id=version.pipeline_id,
+                version_id=version.version_id,
                 service_account=service_account,
             )
             return self._told(made)
@@ -154,12 +159,11 @@ class Cluster(Server):
         return True
 
     def schedule(
-        self, name: str, version: tuple[str, str], parameters: Mapping[str, Any], cron: str, service_account: str
+        self, name: str, version: Version, parameters: Mapping[str, Any], cron: str, service_account: str
     ) -> str:
         """Make a recurring run: one at a time, and what was missed is not made up for. Returns its id."""
         experiment = self.experiment()
         with self.asking():
-            pipeline_id, version_id = version
             made = self._client.create_recurring_run(
                 experiment,
                 name,
@@ -167,8 +171,8 @@ class Cluster(Server):
                 max_concurrency=1,
                 no_catchup=True,
                 params=dict(parameters),
-                pipeline_id=pipeline_id,
-                version_id=version_id,
+                pipeline_id=version.pipeline_id,
+                version_id=version.version_id,
                 service_account=service_account,
             )
             return str(made.recurring_run_id)

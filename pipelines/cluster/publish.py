@@ -43,5 +43,11 @@ def publish(cluster: Cluster, images: Images, profile: str, form: Form) -> Publi
     changed = " with changes" if dirty else ""
     about = f"Commit {commit}{changed}. Root {form.root}, data {form.data}, profile {profile}."
     cluster.experiment()
-    ids = cluster.upload(compiled(images, profile, form), pipeline=pipeline, version=version, description=about)
-    return Published(pipeline=pipeline, version=version, experiment=EXPERIMENT, pipeline_id=ids[0], version_id=ids[1])
+    made = cluster.upload(compiled(images, profile, form), pipeline=pipeline, version=version, description=about)
+    return Published(
+        pipeline=pipeline,
+        version=made.name,
+        experiment=EXPERIMENT,
+        pipeline_id=made.pipeline_id,
+        version_id=made.version_id,
+    )

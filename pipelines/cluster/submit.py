@@ -26,7 +26,7 @@ from mmgen.ops.roots import address
 from mmgen.ops.shelf import shelf
 from mmgen.ops.stages import Run, find_output
 from pipelines.cluster.auth import ClusterError
-from pipelines.cluster.client import Cluster
+from pipelines.cluster.client import Cluster, Version
 from pipelines.cluster.form import Form
 from pipelines.cluster.images import UNPUSHED, Images
 from pipelines.cluster.profiles import NAMES as PROFILES
@@ -260,7 +260,7 @@ def _good(cluster: Cluster, name: str) -> ClusterRun | None:
     return next((run for run in judged(cluster, cluster.runs(name)) if run.state not in DEAD), None)
 
 
-def _start(cluster: Cluster, request: Request, version: tuple[str, str]) -> ClusterRun:
+def _start(cluster: Cluster, request: Request, version: Version) -> ClusterRun:
     return cluster.start(request.name, version, request.parameters, request.service_account)
 
 

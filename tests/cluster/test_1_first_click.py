@@ -58,7 +58,10 @@ def clicked(kubeflow: Kubeflow) -> str:
         keep(page, "form")
         page.get_by_role("button", name="Start").last.click()
         page.wait_for_url("**/runs**")
-    runs = until(lambda: kubeflow.api("runs?sort_by=created_at%20desc&page_size=5").get("runs"), "no run was started")
+    runs = until(
+        lambda: kubeflow.api(f"runs?namespace={kubeflow.namespace}&sort_by=created_at%20desc&page_size=5").get("runs"),
+        "no run was started",
+    )
     mine = [run for run in runs if run["display_name"].startswith(f"Run of {version}")]
     assert mine, [run["display_name"] for run in runs]
     return str(mine[0]["run_id"])

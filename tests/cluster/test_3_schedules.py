@@ -18,7 +18,7 @@ def schedules(kubeflow: Kubeflow) -> list[dict[str, Any]]:
 
 def fired(kubeflow: Kubeflow, schedule: str) -> str | None:
     """The run that a schedule has started, once Argo has its workflow."""
-    runs = kubeflow.api("runs?sort_by=created_at%20desc&page_size=20").get("runs", [])
+    runs = kubeflow.api(f"runs?namespace={kubeflow.namespace}&sort_by=created_at%20desc&page_size=20").get("runs", [])
     mine = [run["run_id"] for run in runs if run.get("recurring_run_id") == schedule]
     return mine[0] if mine and kubeflow.workflow(mine[0]) else None
 

@@ -35,7 +35,7 @@ def clone(tiny_emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as README leaves it after `make run`, at small sizes: params.yaml cuts the default recipe down."""
     ran: WholeRun = whole_run(tmp_path_factory.getbasetemp(), tiny_emoji)
     folder = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ran.root, folder / "runs")
+    ran.copied(folder / "runs")
     shutil.copytree(ran.data, folder / "data")
     shutil.copytree(ROOT / "pipelines" / "compiled", folder / "pipelines" / "compiled")
     (folder / "params.yaml").write_text(small_params())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,12 +12,15 @@ import pytest
 from mmgen.data.dataset import load
 from mmgen.files import open_sealed
 from tests.conftest import rewrite
-from tests.whole_run import SMALL, WholeRun, mmgen, whole_run
+from tests.whole_run import SMALL, WholeRun, mmgen
 
 
 @pytest.fixture(scope="module")
-def home(tiny_emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> WholeRun:
-    return whole_run(tmp_path_factory.getbasetemp(), tiny_emoji)
+def home(ran: WholeRun, tmp_path_factory: pytest.TempPathFactory) -> WholeRun:
+    """The whole run in a root of its own: a new evaluation is one more stage in it."""
+    root = ran.copied(tmp_path_factory.mktemp("home") / "runs")
+    (root / "mlflow.db").unlink()  # it names the folders of the run that it was made by
+    return dataclasses.replace(ran, root=root)
 
 
 def evaluate(home: WholeRun, other: Path, out: Path) -> tuple[int, str, str]:

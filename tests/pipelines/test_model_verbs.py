@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from mmgen.modalities import image
@@ -87,7 +86,7 @@ def test_the_card_of_a_data_set_is_shown_with_a_contact_sheet(ran: WholeRun) -> 
 
 def test_a_version_that_the_gate_kept_out_is_made_champion_by_hand_with_approval(ran: WholeRun, tmp_path: Path) -> None:
     copy = tmp_path / "runs"
-    shutil.copytree(ran.root, copy)
+    ran.copied(copy)
     version = ran.summary["model"]["version"]
 
     refused = mmgen("promote", version, "--recipe", "emoji", root=copy)

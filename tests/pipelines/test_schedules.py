@@ -12,6 +12,7 @@ import pytest
 from mmgen.errors import ConfigError
 from pipelines.cluster import schedules
 from pipelines.cluster.auth import ClusterError
+from pipelines.cluster.client import Version
 from tests import submitting
 from tests.kfp_api import StandIn
 from tests.submitting import cluster_of, request_of, verb
@@ -106,9 +107,9 @@ def test_of_two_schedules_made_at_once_one_stays(api: StandIn, tmp_path: Path) -
     assert list(api.recurring) == [later]
 
 
-def _version(api: StandIn) -> tuple[str, str]:
+def _version(api: StandIn) -> Version:
     (version,) = api.versions.values()
-    return version["pipeline_id"], version["pipeline_version_id"]
+    return Version(version["pipeline_id"], version["pipeline_version_id"], version["display_name"])
 
 
 def test_a_schedule_tells_when_it_fires_next(api: StandIn, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cluster.auth import ClusterError
-from pipelines.cluster.client import Cluster
+from pipelines.cluster.client import Cluster, Version
 from pipelines.cluster.runs import ClusterRun
 from pipelines.cluster.stale import judged
 from pipelines.cluster.status import NO_LOG, logs, why
@@ -215,9 +215,9 @@ def test_a_run_without_a_workflow_is_stale_where_kubernetes_can_tell(
     assert is_started_again(cluster, tmp_path)
 
 
-def _version(api: StandIn) -> tuple[str, str]:
+def _version(api: StandIn) -> Version:
     (version,) = api.versions.values()
-    return version["pipeline_id"], version["pipeline_version_id"]
+    return Version(version["pipeline_id"], version["pipeline_version_id"], version["display_name"])
 
 
 def test_another_clusters_kubernetes_makes_no_run_stale(api: StandIn, kubernetes: Kubernetes, tmp_path: Path) -> None:

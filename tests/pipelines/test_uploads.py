@@ -41,7 +41,7 @@ def test_a_shared_pipeline_of_the_same_name_is_not_ours(api: StandIn) -> None:
     api.multi_user = True
     shared = api._add(api.pipelines, "pipeline_id", {"display_name": "mmgen-train", "namespace": ""})
 
-    pipeline, _ = cluster_of(api, KFP_NAMESPACE="team").upload(compiled())
+    pipeline = cluster_of(api, KFP_NAMESPACE="team").upload(compiled()).pipeline_id
 
     assert pipeline != shared["pipeline_id"]
 
