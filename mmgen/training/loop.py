@@ -87,6 +87,8 @@ def learn(
     done, spent, kept = _resume(workers, folder, learned, average, optimiser)
     health = Health(kept)
     pace = checkpoints.Pace(done, config.steps, config.checkpoint_seconds)
+    if done:
+        progress.note(f"{stage} resumes from its checkpoint of step {done}")
     progress.start(stage, config.steps, "steps")
     started = time.monotonic() - spent
     with (

@@ -94,14 +94,25 @@ def test_the_pages_show_graph_scores_and_verdict(kubeflow: Kubeflow, clicked: st
         page.get_by_text("Train model").first.wait_for()
         page.wait_for_timeout(5000)  # the graph arranges itself
         keep(page, "run")
-        for task, name in (("Evaluate", "scores"), ("Gate", "gate"), ("Report", "report")):
-            page.get_by_text(task, exact=True).first.click(force=True)
-            page.get_by_text("Visualization").first.click()
-            page.wait_for_timeout(8000)  # artifacts are fetched one after the other
+        for name, artifact, number, shown in ARTIFACTS:
+            page.get_by_text(artifact, exact=True).nth(number).click(force=True)
+            page.get_by_text("Visualization", exact=True).first.click()
+            until(lambda shown=shown: shown in text_of(page), f"the page of {name} does not show {shown!r}")
             keep(page, name)
-            shown = page.inner_text("body")
-            frames = " ".join(frame.content() for frame in page.frames[1:])
-            assert {"scores": "image.", "gate": "judge.accuracy", "report": "emoji"}[name] in shown + frames
+            page.locator("[aria-label='close']").first.click()
+
+
+ARTIFACTS = (
+    ("scores", "metrics", 0, "image.r1_seen"),
+    ("gate", "page", 0, "Verdict of the gate"),
+    ("report", "page", 1, "mmgen-emoji"),
+)
+"""What is looked at: its name, the artifact's, which of that name in the pages' order, and what it must show."""
+
+
+def text_of(page: Any) -> str:
+    """Text of a page and of the documents inside it."""
+    return " ".join(frame.inner_text("body") for frame in page.frames)
 
 
 def test_an_artifact_is_a_pointer_into_the_root(kubeflow: Kubeflow, clicked: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.kubeflow import Kubeflow, until
 
-LONG = ("--set", "training.steps=1500", "--set", "training.checkpoint_seconds=5")
+LONG = ("--set", "training.steps=6000", "--set", "training.checkpoint_seconds=5")
 """A training that lasts long enough to be disturbed twice."""
 
 
@@ -52,7 +52,7 @@ def at_work(log: str) -> str | None:
 
 
 def step_reached(kubeflow: Kubeflow, pod: str) -> bool:
-    return "/1500 steps" in kubeflow.log(pod)
+    return "/6000 steps" in kubeflow.log(pod)
 
 
 def test_a_training_outlives_its_process_and_its_pod(kubeflow: Kubeflow, submitted: dict[str, Any]) -> None:
@@ -61,11 +61,14 @@ def test_a_training_outlives_its_process_and_its_pod(kubeflow: Kubeflow, submitt
     until(lambda: step_reached(kubeflow, first), "the training does not move")
     kubeflow.kubectl("exec", first, "-c", "main", "--", "python3", "-c", KILL)
     until(lambda: "restart 1 of" in kubeflow.log(first), "the killed process is not started again")
-    until(lambda: "resum" in kubeflow.log(first).partition("restart 1 of")[2], "it does not go on from a checkpoint")
+    until(
+        lambda: "resumes from its checkpoint" in kubeflow.log(first).partition("restart 1 of")[2],
+        "it does not go on from a checkpoint",
+    )
 
     kubeflow.kubectl("delete", "pod", first, "--wait=false")
     second = until(lambda: other(kubeflow.pod(run_id, "train"), first), "the deleted pod is not replaced")
-    until(lambda: "resum" in kubeflow.log(second), "the new pod does not go on from a checkpoint")
+    until(lambda: "resumes from its checkpoint" in kubeflow.log(second), "the new pod does not go on from a checkpoint")
 
     assert kubeflow.ended(run_id) == "SUCCEEDED", kubeflow.mmgen("status", run_id)
 
