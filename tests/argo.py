@@ -1,7 +1,8 @@
 """Argo workflows as Kubeflow keeps them, and the task details that its v2beta1 API makes of their nodes.
 
 The shapes are those of Kubeflow Pipelines 2.17.0 and Argo 4.0.8 (`backend/src/v2/compiler/argocompiler`,
-`apiserver/server/api_converter.go`, Argo's `workflow/controller/operator.go`): node ids are the workflow's name and the
+`apiserver/server/api_converter.go`, Argo's `workflow/controller/operator.go`), with a retry at every level as the stock
+settings of Kubeflow's Argo have it, seen on real servers: node ids are the workflow's name and the
 FNV-1a hash of the node's name, a pod's name has its template before that hash, the tasks of a stage hang below each
 other, the next stage hangs below the last attempt of the one before. Nothing here runs.
 """
@@ -26,7 +27,7 @@ def node_id(name: str, workflow: str = NAME) -> str:
 
 def attempt(stage: str, number: int, workflow: str = NAME) -> tuple[str, str]:
     """Node id and pod name of an attempt at a stage."""
-    made = node_id(f"{workflow}.root.{stage}.executor({number})", workflow)
+    made = node_id(f"{workflow}(0).root(0).{stage}(0).executor({number})", workflow)
     return made, f"{workflow}-{IMPL}-{made.rpartition('-')[2]}"
 
 
@@ -57,19 +58,22 @@ def workflow(
 
     phases = [attempts[-1][0] for attempts in stages.values() if attempts]
     whole = next((phase for phase in phases if phase != "Succeeded"), "Running")
-    add(name, "DAG", whole, "entrypoint")
-    add(f"{name}.root-driver", "Pod", "Succeeded", "system-dag-driver", below=name)
-    add(f"{name}.root", "DAG", whole, "root", below=f"{name}.root-driver")
-    before = f"{name}.root"
+    add(name, "Retry", whole, "entrypoint")
+    add(f"{name}(0)", "DAG", whole, "entrypoint", below=name)
+    add(f"{name}(0).root-driver(0)", "Pod", "Succeeded", "system-dag-driver", below=f"{name}(0)")
+    root = f"{name}(0).root(0)"
+    add(root, "DAG", whole, "root", below=f"{name}(0).root-driver(0)")
+    before = root
     for stage, attempts in stages.items():
         if stage.endswith("-driver"):
             continue
         phase, text = (stages.get(f"{stage}-driver") or [("Succeeded", "")])[0]
-        add(f"{name}.root.{stage}-driver", "Pod", phase, "system-container-driver", text, before)
+        driver = f"{root}.{stage}-driver(0)"
+        add(driver, "Pod", phase, "system-container-driver", text, before)
         if not attempts:
             continue
-        task = f"{name}.root.{stage}"
-        add(task, "DAG", attempts[-1][0], "retry-system-container-executor", below=f"{task}-driver")
+        task = f"{root}.{stage}(0)"
+        add(task, "DAG", attempts[-1][0], "retry-system-container-executor", below=driver)
         add(f"{task}.executor", "Retry", attempts[-1][0], IMPL, below=task)
         for number, (phase, text) in enumerate(attempts):
             before = f"{task}.executor({number})"

@@ -6,6 +6,7 @@ What is asked of the model is the recipe's task (`mmgen.evaluation.task`); what 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,18 @@ def evaluate(
     }
     write_json(out / "slices.json", slices)
     write_json(out / "cost.json", watch.cost(model_folder))  # apart: all else is the same in every run
-    sections = [keep(section, out) for section in findings.sections]
+    sections = keep_all(findings.sections, out)
     shown = {
         "headline": [[name, what] for name, what in findings.headline.items() if name in metrics],  # their order counts
         "pairs": [list(pair) for pair in model.pairs()],
         "sections": sections,
     }
     write_json(out / "examples.json", shown)
+
+
+def keep_all(sections: Sequence[Section], out: Path) -> list[dict[str, Any]]:
+    """Write every section that has something to show: a model without a mistake has no example of one."""
+    return [keep(section, out) for section in sections if section.examples or section.sheet is not None]
 
 
 def keep(section: Section, out: Path) -> dict[str, Any]:

@@ -79,7 +79,7 @@ QUIET = ("PodInitializing", "ContainerCreating", "Completed")
 """What a container waits for, or ended as, when nothing is wrong."""
 OPEN = ("Pending", "Failed", "Error")
 """Phases of a node whose message tells why."""
-GLOG = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d|time=\"\d{4}-|\[KFP ")
+GLOG = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d|time=\"?\d{4}-|\[KFP |Error: exit status \d+$")
 """How Kubeflow's and Argo's own lines begin."""
 
 
@@ -135,7 +135,10 @@ def with_last_words(reason: Reason, log: str) -> Reason:
     kind, way_out = _kind(" ".join(log.splitlines()[-LAST:]))
     if kind != "killed":  # Kubeflow's launcher ends with 1 when it was only its child that was killed
         kind, way_out = reason.kind, reason.way_out
-    return replace(reason, kind=kind, way_out=way_out, text=line(f"{reason.text}: {own[-1]}"))
+    ours = [text.partition(f"stage {reason.stage}: ")[2] for text in own if text.startswith("mmgen: ")]
+    # Our own error says all; of another program its last line is the best guess.
+    told = ours[-1] if ours and ours[-1] else f"{reason.text}: {own[-1]}"
+    return replace(reason, kind=kind, way_out=way_out, text=line(told))
 
 
 def _kind(text: str) -> tuple[str, str]:
@@ -173,7 +176,8 @@ def _of_events(
     name = (workflow.get("metadata") or {}).get("name")
     for event in events:
         about = str((event.get("involvedObject") or {}).get("name") or "")
-        stage = names.get(about) or ("pipeline" if name and about == name else None)
+        failed = re.search(r"node (\S+):", str(event.get("message") or ""))
+        stage = names.get(about) or (stage_of(failed[1] if failed else "") if name and about == name else None)
         text = f"{event.get('reason') or ''}: {event.get('message') or ''}".strip(": ")
         if stage and _kind(text)[0] not in ("other", "ended"):
             yield stage, text

@@ -10,6 +10,7 @@ node `executor(0)`, `executor(1)`, ... for each attempt. Only drivers and attemp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,12 +95,12 @@ def nodes(workflow: Workflow) -> list[Node]:
 
 
 def stage_of(node_name: str) -> str:
-    """The stage of a node with a name such as `mmgen-train-x7k2p.root.train.executor(0)`.
+    """The stage of a node by its name, in which every level that is tried again has the number of the attempt.
 
-    >>> stage_of("mmgen-train-x7k2p.root.train.executor(0)"), stage_of("mmgen-train-x7k2p.root-driver")
+    >>> stage_of("mmgen-train-x7k2p(0).root(0).train(0).executor(1)"), stage_of("mmgen-train-x7k2p(0).root-driver(0)")
     ('train', 'pipeline')
     """
-    parts = [part.removesuffix("-driver") for part in node_name.split(".")[1:]]
+    parts = [re.sub(r"\(\d+\)$", "", part).removesuffix("-driver") for part in node_name.split(".")[1:]]
     return next((part for part in parts if part in STAGES), "pipeline")
 
 

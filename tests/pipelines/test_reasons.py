@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.cluster.reasons import reasons, with_last_words
+from pipelines.cluster.reasons import Reason, reasons, with_last_words
 from pipelines.cluster.runs import nodes
 from tests import argo
 
@@ -20,7 +20,7 @@ def said(message: str, phase: str = "Failed") -> list[str]:
 
 
 def pod(stage: str, phase: str, number: int = 0, **status: Any) -> dict[str, Any]:
-    name = f"{argo.NAME}.root.{stage}.executor({number})"
+    name = f"{argo.NAME}(0).root(0).{stage}(0).executor({number})"
     return {
         "metadata": {
             "name": argo.attempt(stage, number)[1],
@@ -152,8 +152,26 @@ def test_the_pods_of_a_stage_are_its_driver_and_its_attempts_under_their_own_nam
     found = argo.workflow("id", {"validate": [("Succeeded", "")], "train": [("Error", "pod deleted"), ("Running", "")]})
     train = [node for node in nodes(found) if node.stage == "train"]
 
-    assert [node.name for node in train] == ["train-driver", "executor(0)", "executor(1)"]
+    assert [node.name for node in train] == ["train-driver(0)", "executor(0)", "executor(1)"]
     assert [(node.node_id, node.pod) for node in train[1:]] == [argo.attempt("train", 0), argo.attempt("train", 1)]
     assert [node.executes for node in train] == [False, True, True]
     found["metadata"]["annotations"]["workflows.argoproj.io/pod-name-format"] = "v1"
     assert [node.pod for node in nodes(found)] == [node.node_id for node in nodes(found)]
+
+
+LOG_OF_A_REAL_POD = """\
+mmgen: stage validate: unknown setting 'training.stepps'; did you mean 'training.steps'?
+E1128 12:22:09.759568      16 launcher_v2.go:449] Component failed to execute successfully: exit status 10
+I1128 12:22:09.782012      16 launcher_v2.go:206] publish success.
+F1128 12:22:09.784552      16 main.go:59] failed to execute component: exit status 10
+time=2026-11-28T12:22:10.531Z level=INFO msg="sub-process exited" argo=true error="exit status 1"
+Error: exit status 1
+"""
+
+
+def test_our_own_error_is_told_alone_whatever_kubeflow_writes_behind_it() -> None:
+    reason = Reason(stage="validate", kind="ended", text="main: Error (exit code 1)", way_out="see: mmgen logs x")
+
+    told = str(with_last_words(reason, LOG_OF_A_REAL_POD))
+
+    assert told == ("validate: unknown setting 'training.stepps'; did you mean 'training.steps'?; see: mmgen logs x")

@@ -85,7 +85,7 @@ def test_status_adds_what_kubernetes_knows_of_pods(api: StandIn, kubernetes: Kub
         "metadata": {
             "name": attempt("train", 0)[1],
             "labels": {"pipeline/runid": run_id},
-            "annotations": {"workflows.argoproj.io/node-name": "mmgen-train-x7k2p.root.train.executor(0)"},
+            "annotations": {"workflows.argoproj.io/node-name": "mmgen-train-x7k2p(0).root(0).train(0).executor(0)"},
         },
         "status": {
             "phase": "Pending",
@@ -154,7 +154,7 @@ def test_the_log_of_a_driver_that_failed_is_shown(api: StandIn, tmp_path: Path) 
     run_id = started(cluster, tmp_path)
     api.seen_by_argo(run_id, {"train-driver": [("Failed", "main: Error (exit code 1)")], "train": []})
 
-    assert [title for title, _ in logs(cluster, cluster.run(run_id), None)] == ["train: train-driver, Failed"]
+    assert [title for title, _ in logs(cluster, cluster.run(run_id), None)] == ["train: train-driver(0), Failed"]
 
 
 def begun(cluster: Cluster, api: StandIn, root: Path) -> str:

@@ -15,11 +15,12 @@ from mmgen.data.corpus import load_corpus
 from mmgen.errors import StorageError
 from mmgen.evaluation.captioned import answer
 from mmgen.evaluation.config import JudgeConfig
-from mmgen.evaluation.evaluate import evaluate
+from mmgen.evaluation.evaluate import evaluate, keep_all
 from mmgen.evaluation.judge_training import altered
 from mmgen.evaluation.statistics import frechet_distance, kernel_distance, kernel_distance_interval, precision_recall
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.task import Section, Subject
 from mmgen.evaluation.views_judge import IMAGE_PX, Judge, load_judge, train_judge
+from mmgen.examples import Example
 from mmgen.modalities.image import Picture
 from mmgen.models.anyto.config import AnyToConfig
 from mmgen.models.base import Model
@@ -133,6 +134,17 @@ def test_judge_recognises_real_pictures_that_it_never_saw(judge_folder: Path) ->
     assert accuracy["n"] == 100
     assert accuracy["value"] > 0.3  # by chance: 1 in 180
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+
+
+def test_a_section_without_an_example_is_left_out(tmp_path: Path) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    full = Section("seen", "Seen", "What was seen.", [Example("red heart", {"real": picture})])
+    empty = Section("mistakes", "Mistakes", "A perfect model makes none.", [])
+
+    kept = keep_all([full, empty], tmp_path)
+
+    assert [section["name"] for section in kept] == ["seen"]
+    assert not (tmp_path / "mistakes.png").exists()
 
 
 class Perfect(Model):
