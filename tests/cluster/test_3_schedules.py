@@ -29,8 +29,8 @@ def test_a_schedule_that_is_replaced_and_ended_harms_nothing_that_it_started(kub
 
     second = kubeflow.json("schedule", "--cron", NEVER, "--data", kubeflow.data, *SETTINGS)["id"]
     assert kubeflow.workflow(run_id)  # in the middle of its work
-    assert second in [each["id"] for each in schedules(kubeflow) if each["enabled"]]
-    assert first not in [each["id"] for each in schedules(kubeflow) if each["enabled"]]
+    assert second in [each["schedule_id"] for each in schedules(kubeflow) if each["enabled"]]
+    assert first not in [each["schedule_id"] for each in schedules(kubeflow) if each["enabled"]]
     kubeflow.mmgen("schedule", "--end", second)
 
     assert kubeflow.ended(run_id) == "SUCCEEDED", kubeflow.mmgen("status", run_id)
