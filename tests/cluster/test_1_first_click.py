@@ -96,6 +96,7 @@ def test_the_pages_show_graph_scores_and_verdict(kubeflow: Kubeflow, clicked: st
         go(page, f"runs/details/{clicked}")
         page.get_by_text("Train model").first.wait_for()
         page.wait_for_timeout(5000)  # the graph arranges itself
+        page.add_style_tag(content=".react-flow__minimap {display: none}")  # it lies over the last stage
         keep(page, "run")
         for name, artifact, shown in ARTIFACTS:
             open_artifact(page, artifact, shown)
