@@ -21,7 +21,7 @@ from mmgen.data.dataset import Card, load
 from mmgen.data.packages import fetch
 from mmgen.data.shards import Sample, write_shards
 from mmgen.errors import StorageError
-from mmgen.ops.stages import locked
+from mmgen.ops.runs.stages import locked
 
 TINY = 60
 """Samples of each split of `tiny_emoji`; in `train` as many of each of the five groups."""

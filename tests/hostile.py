@@ -427,7 +427,7 @@ def seal() -> bytes:
 
 def check_gates(data: bytes, folder: Path) -> None:
     """Rules."""
-    from mmgen.ops.gate_rules import read_rules
+    from mmgen.ops.gate.rules import read_rules
 
     (folder / "gates.yaml").write_bytes(data)
     assert read_rules(folder / "gates.yaml", "emoji").metrics

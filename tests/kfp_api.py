@@ -42,7 +42,7 @@ import kfp_server_api as models
 import yaml
 from kfp import components
 
-from mmgen.ops.keys import STAGES
+from mmgen.ops.runs.keys import STAGES
 from tests import argo
 from tests.whole_run import ROOT
 

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
-from mmgen.ops.mlflow_client import pages
+from mmgen.ops.tracking.client import pages
 
 ENDED = ("FINISHED", "FAILED", "KILLED")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster.profiles import AUTHORITIES, KEYS, STORE
 
 ROOT = Path(__file__).resolve().parents[1]

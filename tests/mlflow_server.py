@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.ops.mlflow_server import ServerConfig
+from mmgen.ops.tracking.server import ServerConfig
 
 PASSWORD = "not-to-be-seen-4711"
 """Of the database; tests look that nobody sees it."""

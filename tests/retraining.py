@@ -18,8 +18,8 @@ import yaml
 from mmgen.data.dataset import load
 from mmgen.data.shards import Sample
 from mmgen.files import write_bytes, write_json
-from mmgen.ops.keys import STAGES
-from mmgen.ops.stages import Run, run_stage
+from mmgen.ops.runs.keys import STAGES
+from mmgen.ops.runs.stages import Run, run_stage
 from tests.conftest import rewrite
 from tests.observer import HEAVY, Observer
 from tests.unit.runs import fill_gate

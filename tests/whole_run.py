@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from mmgen.ops.stages import locked
+from mmgen.ops.runs.stages import locked
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -45,7 +45,7 @@ def profile(rows: Sequence[Mapping[str, Any]], language: str) -> dict[str, Any]:
     """Profile of a data set.
 
     Args:
-        rows: one a sample (`mmgen.ops.validation_rows.describe`).
+        rows: one a sample (`mmgen.ops.validation.tables.describe`).
         language: of the captions.
     """
     whole = _profile(rows, language)

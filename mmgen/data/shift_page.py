@@ -10,7 +10,7 @@ from mmgen.page import safe
 
 
 def shift_section(found: Mapping[str, Any]) -> str:
-    """The section, from what `mmgen.ops.drift` found; empty when the data are the champion's own or there is none."""
+    """The section, from what `mmgen.ops.stages.drift` found; empty without a champion, or when the data are its own."""
     if not found:
         return ""
     if "shifts" not in found:

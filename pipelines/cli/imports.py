@@ -105,7 +105,7 @@ def diff(before: str, after: str | None, rev: str, workers: int | None, data_roo
     import tempfile
 
     from mmgen.data.difference import difference
-    from mmgen.ops.data_pin import get_version
+    from mmgen.ops.validation.data_pin import get_version
     from mmgen.progress import choose
 
     first, second = (data_root / name for name in (before, after or before))

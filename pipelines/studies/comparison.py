@@ -29,7 +29,7 @@ def find(root: Path, wanted: str) -> Path:
         folder = Path(wanted)
         open_sealed(folder)
         return folder if (folder / "metrics.json").is_file() else _of_model(folder / "model", root, wanted)
-    from mmgen.ops.lineage import lineage
+    from mmgen.ops.registry.lineage import lineage
 
     run_key = lineage(root, wanted).run_key
     for seal in sorted((root / "stages" / "register").glob(f"*/{SEAL}")):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mmgen.files import open_sealed
-from mmgen.ops.keys import STAGES
-from mmgen.ops.stages import open_run
+from mmgen.ops.runs.keys import STAGES
+from mmgen.ops.runs.stages import open_run
 from tests.containers.conftest import BASE, COMMIT, Docker
 from tests.whole_run import SMALL, command, place
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from mmgen.errors import BudgetError, ConfigError, DataError, MmgenError, OutOfMemoryError, StorageError, TrainingError
-from mmgen.ops import attempts
-from mmgen.ops.stages import Run, run_stage
+from mmgen.ops.runs import attempts
+from mmgen.ops.runs.stages import Run, run_stage
 from mmgen.recipes import describe, get
 from mmgen.recipes.limits import Limits
 from tests.unit.runs import small_run
@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from mmgen.ops.attempts import attempt
+from mmgen.ops.runs.attempts import attempt
 from tests.unit.runs import small_run
 
 run = small_run(Path(sys.argv[1]))

@@ -16,8 +16,10 @@ import torch.distributed
 
 from mmgen.errors import ConfigError, MmgenError, OutOfMemoryError, WorkersError
 from mmgen.files import sha256_file, write_json
-from mmgen.ops import attempts, group, jobs
-from mmgen.ops.stages import Run, open_run, run_stage
+from mmgen.ops.distributed import torchrun
+from mmgen.ops.runs import attempts
+from mmgen.ops.runs.stages import Run, open_run, run_stage
+from mmgen.ops.stages import jobs
 from mmgen.progress import Progress
 from tests.unit.group import SMALL
 
@@ -41,7 +43,7 @@ def processes(root: Path, rank: int) -> list[int]:
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             told, line = ((path / name).read_bytes().split(b"\0") for name in ("environ", "cmdline"))
-            if f"RANK={rank}".encode() in told and b"mmgen.ops.worker" in line and bytes(root) in line:
+            if f"RANK={rank}".encode() in told and b"mmgen.ops.stages.worker" in line and bytes(root) in line:
                 found.append(int(path.name))
     return found
 
@@ -98,7 +100,7 @@ def test_a_group_that_is_asked_to_stop_saves_a_checkpoint_and_leaves_nobody(tiny
 STARTS = """
 import os, sys
 from pathlib import Path
-from mmgen.ops import jobs
+from mmgen.ops.stages import jobs
 from mmgen.progress import Progress
 from tests.faults.test_group_faults import opened
 
@@ -142,7 +144,7 @@ def test_an_error_that_was_told_is_what_ends_a_group() -> None:
         ([("a bug", 1)], MmgenError, "a bug"),
     ):
         with pytest.raises(kind, match=said):
-            raise group.reason(told, "processes ended with code 1")
+            raise torchrun.reason(told, "processes ended with code 1")
 
 
 JOINS = """

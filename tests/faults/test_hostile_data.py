@@ -572,7 +572,7 @@ def test_20_the_command_line_says_a_hostile_name_in_one_line(tmp_path: Path) -> 
 
 
 def test_20_pages_show_hostile_text_as_text() -> None:
-    from mmgen.ops.validation_page import render
+    from mmgen.ops.validation.page import render
 
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
     item = {"success": False, "rows": [evil], "reasons": [evil], "unexpected": 1, "says": evil, "name": evil}

@@ -13,8 +13,8 @@ import yaml
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import read_json
-from mmgen.ops import jobs
-from mmgen.ops.stages import open_run
+from mmgen.ops.runs.stages import open_run
+from mmgen.ops.stages import jobs
 from mmgen.progress import choose
 from pipelines.cluster import compile as compiling
 from tests.whole_run import SMALL, WholeRun, mmgen, place
@@ -127,8 +127,8 @@ import json, select, sys, time
 time.sleep = lambda seconds: select.select([], [], [], seconds)
 from pathlib import Path
 from mmgen.files import read_json
-from mmgen.ops import jobs
-from mmgen.ops.stages import open_run
+from mmgen.ops.stages import jobs
+from mmgen.ops.runs.stages import open_run
 from mmgen.progress import choose
 from tests.whole_run import SMALL
 run = open_run("emoji", SMALL, Path(sys.argv[1]), Path(sys.argv[2]))

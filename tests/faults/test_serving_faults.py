@@ -37,8 +37,8 @@ SERVER = f"""
 import collections, signal, sys, time
 from pathlib import Path
 from torch.nn.modules.module import register_module_forward_pre_hook
-from mmgen.ops.limits import CALL, Limits
-from mmgen.ops.serving import serve
+from mmgen.ops.serving.limits import CALL, Limits
+from mmgen.ops.serving.server import serve
 
 calls, modules = {{}}, collections.Counter()
 told = open(sys.argv[2], "a", buffering=1)

@@ -20,14 +20,14 @@ from typing import Any
 import pytest
 
 from mmgen.files import write_json
-from mmgen.ops import outbox
-from mmgen.ops.follower import QUIET_SECONDS
-from mmgen.ops.mlflow_client import connected, pages
-from mmgen.ops.reaper import reap
-from mmgen.ops.shipping import send_waiting
-from mmgen.ops.stage_runs import HEARTBEAT
-from mmgen.ops.stages import Run, run_stage, scratch
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.runs.stages import Run, run_stage, scratch
+from mmgen.ops.tracking import outbox
+from mmgen.ops.tracking.client import connected, pages
+from mmgen.ops.tracking.dead_runs import reap
+from mmgen.ops.tracking.delivery import send_waiting
+from mmgen.ops.tracking.live_delivery import QUIET_SECONDS
+from mmgen.ops.tracking.mlflow_runs import HEARTBEAT
+from mmgen.ops.tracking.stage_run import stage_run
 from tests.mlflow_server import MlflowServer, free_port, running_server, store_in_words
 from tests.unit.conftest import own_tracker
 from tests.unit.runs import fill_train, small_run
@@ -38,8 +38,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STAGE = """
 import sys, time
 from pathlib import Path
-from mmgen.ops.stages import run_stage, scratch
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.runs.stages import run_stage, scratch
+from mmgen.ops.tracking.stage_run import stage_run
 from tests.unit.runs import small_run
 
 run = small_run(Path(sys.argv[1]), int(sys.argv[2]))

@@ -230,8 +230,8 @@ def test_memory_that_runs_out_while_training_says_what_to_lower(
 HANGS = """
 import os, sys
 from pathlib import Path
-from mmgen.ops import attempts
-from mmgen.ops.watchdog import watched
+from mmgen.ops.runs import attempts
+from mmgen.ops.runs.watchdog import watched
 from mmgen.progress import Progress
 from tests.unit.runs import small_run
 

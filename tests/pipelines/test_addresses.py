@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mmgen.ops.data_store import push_data
+from mmgen.ops.runs.data_store import push_data
 from tests import s3 as laboratory
 from tests import submitting
 from tests.kfp_api import StandIn

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster import compile as compiling
 from pipelines.cluster import profiles
 from pipelines.cluster.check import examine as examining

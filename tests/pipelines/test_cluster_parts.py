@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmgen.ops import trainjob
+from mmgen.ops.distributed import trainjob
 from mmgen.recipes import get
 from pipelines.cluster.check import mlflow
 from pipelines.cluster.check.bucket import bucket

@@ -12,7 +12,7 @@ import yaml
 
 from mmgen import recipes
 from mmgen.errors import ConfigError
-from mmgen.ops.keys import STAGES
+from mmgen.ops.runs.keys import STAGES
 from pipelines.cluster import compile as compiling
 from pipelines.cluster.form import Form
 from pipelines.cluster.images import Images, parse

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmgen.errors import ConfigError
-from mmgen.ops.jobs import plain
+from mmgen.ops.stages.jobs import plain
 from tests.whole_run import WholeRun, command, mmgen, place
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import open_sealed
-from mmgen.ops import keys
-from mmgen.ops.scores import scores_of
-from mmgen.ops.stages import code_version
+from mmgen.ops.runs import keys
+from mmgen.ops.runs.stages import code_version
+from mmgen.ops.stages.scores import scores_of
 from mmgen.progress import Progress
 from pipelines.cluster import lock
 from pipelines.cluster.images import UNPUSHED
@@ -42,7 +42,7 @@ class Missing:
         if name.partition(".")[0] in ("torch", "torchvision"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
-from mmgen.ops import jobs
+from mmgen.ops.stages import jobs
 root, data, settings = sys.argv[1:]
 states = {}
 for stage in ("validate", "gate", "register", "report"):

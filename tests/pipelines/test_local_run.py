@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from mmgen.files import open_sealed
-from mmgen.ops.keys import STAGES
+from mmgen.ops.runs.keys import STAGES
 from tests.whole_run import WholeRun, mmgen
 
 NAMES = (

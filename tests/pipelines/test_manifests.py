@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster.check.networks import End, reachable
 from pipelines.cluster.profiles import STORE
 from tests import manifests

@@ -18,8 +18,8 @@ import yaml
 from click.testing import CliRunner
 
 from mmgen.errors import StorageError
-from mmgen.ops.data_pin import pull
-from mmgen.ops.stages import locked, open_run
+from mmgen.ops.runs.stages import locked, open_run
+from mmgen.ops.validation.data_pin import pull
 from mmgen.progress import Progress
 from pipelines.choices import chosen
 from pipelines.cli.main import cli

@@ -12,7 +12,7 @@ import pytest
 
 from mmgen.generate import Generator
 from mmgen.modalities import image
-from mmgen.ops.stages import Run, run_stage
+from mmgen.ops.runs.stages import Run, run_stage
 from tests.serving import DRAW, Server, fill_lively_model, started
 from tests.unit.runs import small_run
 from tests.unit.test_registry import registered

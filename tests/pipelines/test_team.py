@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mmgen.ops.data_store import push_data
-from mmgen.ops.objects import ObjectStore
+from mmgen.ops.runs.data_store import push_data
+from mmgen.ops.storage.objects import ObjectStore
 from tests import s3 as laboratory
 from tests.mlflow_server import serving, store_in_words
 from tests.s3 import ACCESS, BUCKET, SECRET, Proxy

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from mmgen.errors import TrackingError
-from mmgen.ops import outbox
-from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.stage_runs import HEARTBEAT
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.tracking import outbox
+from mmgen.ops.tracking.client import connected, tracking_uri
+from mmgen.ops.tracking.mlflow_runs import HEARTBEAT
+from mmgen.ops.tracking.stage_run import stage_run
 from pipelines.cli.main import cli
 from tests.unit.conftest import migrated_database, own_tracker, root
 from tests.unit.runs import small_run

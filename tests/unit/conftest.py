@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.ops.mlflow_client import connected, tracking_uri
+from mmgen.ops.tracking.client import connected, tracking_uri
 
 
 @pytest.fixture(scope="session", autouse=True)

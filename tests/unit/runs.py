@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from mmgen.files import write_json
-from mmgen.ops.keys import STAGES, Keys
-from mmgen.ops.stages import Run, run_stage
+from mmgen.ops.runs.keys import STAGES, Keys
+from mmgen.ops.runs.stages import Run, run_stage
 from mmgen.recipes import Recipe
 
 

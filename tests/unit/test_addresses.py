@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from mmgen.files import write_bytes
-from mmgen.ops import attempts, group, outputs, trainjob
-from mmgen.ops.roots import address, open_root
-from mmgen.ops.stages import Run, find_output, run_stage
-from mmgen.ops.tracking import _facts
+from mmgen.ops.distributed import torchrun, trainjob
+from mmgen.ops.runs import attempts
+from mmgen.ops.runs.stages import Run, find_output, run_stage
+from mmgen.ops.stages import outputs
+from mmgen.ops.storage.roots import address, open_root
+from mmgen.ops.tracking.stage_run import _facts
 from mmgen.training.config import TrainingConfig
 from pipelines.cluster.images import UNPUSHED
 from pipelines.cluster.submit import request
@@ -44,7 +46,7 @@ def leaving(run: Run, folder: Path) -> dict[str, str]:
     return {
         "parameters of a run": json.dumps([asked.root, asked.data]),
         "arguments of a TrainJob": json.dumps(trainjob.manifest(run, nodes, "")),
-        "arguments of torchrun": json.dumps(group.arguments(run, address(run.root), address(run.data_root), "")),
+        "arguments of torchrun": json.dumps(torchrun.arguments(run, address(run.root), address(run.data_root), "")),
         "artifact of a stage": (folder / "stage").read_text(),
         "artifact of the data": (folder / "data").read_text(),
         "facts for MLflow": json.dumps(_facts(run, "train", run.root / "metrics.jsonl", "")["data"]),

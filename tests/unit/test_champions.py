@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from mmgen.errors import ConfigError, OutrunError, StorageError, TrackingError
-from mmgen.ops import champions, jobs, mlflow_races, promotions
-from mmgen.ops.champions import NOBODY, check_verdict, move, promote, rollback, settle
-from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.promotions import moves
-from mmgen.ops.registration import register
-from mmgen.ops.registry import history, holder
-from mmgen.ops.shelf import FolderShelf, shelf
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.registry import champions, promotions
+from mmgen.ops.registry.champions import NOBODY, check_verdict, move, promote, rollback, settle
+from mmgen.ops.registry.promotions import moves
+from mmgen.ops.registry.registration import register
+from mmgen.ops.registry.registry import history, holder
+from mmgen.ops.stages import jobs
+from mmgen.ops.storage.exclusive import FolderShelf, shelf
+from mmgen.ops.tracking import concurrent_writes
+from mmgen.ops.tracking.client import connected, tracking_uri
+from mmgen.ops.tracking.stage_run import stage_run
 from mmgen.progress import choose
 from tests.unit.runs import make_trained, small_run
 
@@ -199,7 +201,7 @@ def test_a_champion_that_keeps_changing_is_given_up_on(
 ) -> None:
     versions(root, tmp_path / "out", 2)
     promote(root, NAME, "1")
-    monkeypatch.setattr(mlflow_races, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(concurrent_writes, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(champions, "holder", lambda *_: "2")  # somebody else always sets it right after us
 
     with connected(tracking_uri(root)) as client, pytest.raises(TrackingError, match="keeps changing"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.ops.data_pin import keep_in_cache
+from mmgen.ops.validation.data_pin import keep_in_cache
 
 
 def dvc(folder: Path, *words: str) -> str:

@@ -19,7 +19,7 @@ from mmgen.data.shards import Sample
 from mmgen.data.shift import shifts
 from mmgen.errors import ConfigError, DataError
 from mmgen.modalities.image import encode, read
-from mmgen.ops.data_pin import get_version
+from mmgen.ops.validation.data_pin import get_version
 from mmgen.progress import Progress
 from tests.conftest import rewrite
 

@@ -11,12 +11,12 @@ from mmgen.data.corpus import load_corpus
 from mmgen.data.profile import profile, shifts, worst_words
 from mmgen.data.shift_page import shift_section
 from mmgen.errors import DataError, TrackingError
-from mmgen.ops import drift
-from mmgen.ops.champions import promote
-from mmgen.ops.registration import register
-from mmgen.ops.stages import Run, run_stage
-from mmgen.ops.tracking import stage_run
-from mmgen.ops.validation_rows import Row, describe
+from mmgen.ops.registry.champions import promote
+from mmgen.ops.registry.registration import register
+from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.stages import drift
+from mmgen.ops.tracking.stage_run import stage_run
+from mmgen.ops.validation.tables import Row, describe
 from tests.unit.runs import make_trained, small_run
 
 

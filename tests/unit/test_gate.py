@@ -10,9 +10,9 @@ import pytest
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import read_json, seal, write_json
-from mmgen.ops.gate import UNSCORED, Champion, decide
-from mmgen.ops.gate_rules import read_rules
-from mmgen.ops.keys import RULES
+from mmgen.ops.gate.gate import UNSCORED, Champion, decide
+from mmgen.ops.gate.rules import read_rules
+from mmgen.ops.runs.keys import RULES
 from tests.unit.verdicts import RULE_TEXT, reseal, scored, verdict
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mmgen.files import read_json
-from mmgen.ops.gate import decide
-from mmgen.ops.gate_decision import pool
-from mmgen.ops.gate_rules import read_rules
+from mmgen.ops.gate.decision import pool
+from mmgen.ops.gate.gate import decide
+from mmgen.ops.gate.rules import read_rules
 from tests.unit.verdicts import RULE_TEXT, champion_of, reseal, scored, verdict
 
 

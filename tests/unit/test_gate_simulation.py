@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.gate_simulation import RECIPES, simulate, worlds
-from mmgen.ops.gate_rules import Rules, read_rules
-from mmgen.ops.keys import RULES
+from mmgen.ops.gate.rules import Rules, read_rules
+from mmgen.ops.runs.keys import RULES
 
 TRIALS = 60
 TOO_MANY = 9

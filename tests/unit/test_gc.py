@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from mmgen.errors import TrackingError
-from mmgen.ops.gc import garbage, remove
-from mmgen.ops.registration import register
-from mmgen.ops.registry import champion
-from mmgen.ops.stages import Run, locked, run_stage
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.housekeeping.gc import garbage, remove
+from mmgen.ops.registry.registration import register
+from mmgen.ops.registry.registry import champion
+from mmgen.ops.runs.stages import Run, locked, run_stage
+from mmgen.ops.tracking.stage_run import stage_run
 from tests.unit.runs import make_trained, small_run
 
 OLD = 20.0

@@ -27,7 +27,7 @@ from mmgen.data.limits import NEAR
 from mmgen.errors import ConfigError, DataError
 from mmgen.modalities import sound
 from mmgen.modalities.image import Picture, encode, resize
-from mmgen.ops.validation import validate
+from mmgen.ops.validation.checks import validate
 from mmgen.progress import Progress
 from mmgen.recipes import get
 from mmgen.training.train import train

@@ -9,10 +9,10 @@ import pytest
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import is_sealed
-from mmgen.ops.initial import initial_model, setting
-from mmgen.ops.registration import register
-from mmgen.ops.stages import run_stage
-from mmgen.ops.tracking import model_sha256, stage_run
+from mmgen.ops.registry.registration import register
+from mmgen.ops.registry.starting_weights import initial_model, setting
+from mmgen.ops.runs.stages import run_stage
+from mmgen.ops.tracking.stage_run import model_sha256, stage_run
 from mmgen.recipes import get
 from tests.unit.runs import fill_train, make_trained, small_run
 

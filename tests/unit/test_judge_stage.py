@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from mmgen.files import sha256_file
-from mmgen.ops import checkpoint_mirror, jobs
-from mmgen.ops.attempts import attempts, ledger
-from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.objects import ObjectStore
-from mmgen.ops.roots import open_root
-from mmgen.ops.stages import Run, open_run
+from mmgen.ops.runs.attempts import attempts, ledger
+from mmgen.ops.runs.stages import Run, open_run
+from mmgen.ops.stages import jobs
+from mmgen.ops.storage import checkpoints
+from mmgen.ops.storage.objects import ObjectStore
+from mmgen.ops.storage.roots import open_root
+from mmgen.ops.tracking.client import connected, tracking_uri
 from mmgen.progress import Progress
 from tests import s3 as laboratory
 from tests.s3 import BUCKET, Proxy
@@ -72,7 +73,7 @@ def test_a_judge_goes_on_on_another_machine(
     s3: Proxy, root: Path, tiny_emoji: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = f"s3://{BUCKET}/judge-stage"
-    monkeypatch.setattr(checkpoint_mirror, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(checkpoints, "POLL_SECONDS", 0.05)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(root))
     runs = []
     for name in ("one", "two"):

@@ -29,7 +29,7 @@ from mmgen.files import read_json, sha256_file
 from mmgen.modalities import sound
 from mmgen.modalities.image import to_tensor
 from mmgen.models.base import seeded
-from mmgen.ops.keys import stage_keys
+from mmgen.ops.runs.keys import stage_keys
 from mmgen.progress import Progress
 from mmgen.recipes import Recipe, get
 from mmgen.training import checkpoints

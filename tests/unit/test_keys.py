@@ -10,7 +10,7 @@ import pytest
 from mmgen.data.config import DataConfig
 from mmgen.errors import ConfigError
 from mmgen.evaluation.config import EvaluationConfig, JudgeConfig
-from mmgen.ops.keys import ENTRIES, STAGES, Keys, changes, key_of, scores_parts, stage_keys
+from mmgen.ops.runs.keys import ENTRIES, STAGES, Keys, changes, key_of, scores_parts, stage_keys
 from mmgen.recipes import Recipe
 from mmgen.training.config import TrainingConfig
 from tests.unit.runs import SmallModel
@@ -98,8 +98,8 @@ def test_the_same_run_has_the_same_keys(code: Path) -> None:
         ("../tests/unit/runs.py", ["train", *LATER]),
         ("../tests/unit/layers.py", ["train", *LATER]),
         ("evaluation/views_judge.py", ["judge", *LATER]),
-        ("ops/validation.py", ["validate", "register", "report"]),
-        ("ops/pyfunc_model.py", ["register", "report"]),
+        ("ops/validation/checks.py", ["validate", "register", "report"]),
+        ("ops/registry/pyfunc_model.py", ["register", "report"]),
         ("evaluation/report.py", ["report"]),
         ("progress.py", []),
         ("recipes/recipe.py", []),
@@ -117,7 +117,7 @@ def test_code_changes_the_stages_that_import_it(code: Path, module: str, stages:
 def test_a_change_in_validation_costs_training_only_when_samples_may_be_set_aside(code: Path) -> None:
     recipe = dataclasses.replace(BASE, data=DataConfig(quarantine=0.01))
     before = keys(code, recipe)
-    (code / "mmgen" / "ops" / "validation.py").write_text("# other expectations\n")
+    (code / "mmgen" / "ops" / "validation" / "checks.py").write_text("# other expectations\n")
 
     assert changed(before, keys(code, recipe)) == ["validate", "train", *LATER]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mmgen.errors import ConfigError
-from mmgen.ops.limits import CALL, App, Border, Limits, Message, Receive, Send
+from mmgen.ops.serving.limits import CALL, App, Border, Limits, Message, Receive, Send
 
 
 async def echo(scope: Message, receive: Receive, send: Send) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mmgen.errors import ConfigError
-from mmgen.ops.lineage import Lineage, lineage
-from mmgen.ops.registration import register
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.registry.lineage import Lineage, lineage
+from mmgen.ops.registry.registration import register
+from mmgen.ops.tracking.stage_run import stage_run
 from tests.unit.runs import make_trained, small_run
 
 

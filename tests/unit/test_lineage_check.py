@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from mmgen.files import read_json, write_json
-from mmgen.ops.lineage_check import check
-from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.registration import register
-from mmgen.ops.stages import Run
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.registry.lineage_check import check
+from mmgen.ops.registry.registration import register
+from mmgen.ops.runs.stages import Run
+from mmgen.ops.tracking.client import connected, tracking_uri
+from mmgen.ops.tracking.stage_run import stage_run
 from tests.unit.runs import make_trained, small_run
 
 NAME = "mmgen-emoji"

@@ -13,13 +13,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from mmgen.errors import OutrunError, TrackingError
-from mmgen.ops import champions, follower, mlflow_races, registration
-from mmgen.ops.champions import promote, settle
-from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.registration import register
-from mmgen.ops.registry import history, holder
-from mmgen.ops.shelf import shelf
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.registry import champions, registration
+from mmgen.ops.registry.champions import promote, settle
+from mmgen.ops.registry.registration import register
+from mmgen.ops.registry.registry import history, holder
+from mmgen.ops.storage.exclusive import shelf
+from mmgen.ops.tracking import concurrent_writes, live_delivery
+from mmgen.ops.tracking.client import connected, tracking_uri
+from mmgen.ops.tracking.stage_run import stage_run
 from tests.unit.runs import make_trained, small_run
 from tests.unit.test_champions import NAME, aliases, append, versions
 
@@ -68,7 +69,7 @@ class Outraced:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlflow_races, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(concurrent_writes, "PAUSE_SECONDS", 0)
 
 
 @pytest.mark.parametrize("words", [TAKEN, STALE], ids=["taken", "gone"])
@@ -171,7 +172,7 @@ def test_a_stage_whose_tags_lose_races_is_told_all_the_same(
         with connected(uri) as client:
             yield Outraced(client, 3, TAKEN)
 
-    monkeypatch.setattr(follower, "connected", losing)
+    monkeypatch.setattr(live_delivery, "connected", losing)
     with stage_run(small_run(root), "report", tmp_path) as tracked:
         pass
 

@@ -11,12 +11,12 @@ import pytest
 
 from mmgen.errors import ConfigError, StorageError, TrackingError
 from mmgen.files import read_json
-from mmgen.ops.champions import promote, rollback
-from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.registration import register
-from mmgen.ops.registry import ModelVersion, champion, fetch, history
-from mmgen.ops.stages import Run, run_stage
-from mmgen.ops.tracking import model_sha256, stage_run
+from mmgen.ops.registry.champions import promote, rollback
+from mmgen.ops.registry.registration import register
+from mmgen.ops.registry.registry import ModelVersion, champion, fetch, history
+from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.tracking.client import connected, tracking_uri
+from mmgen.ops.tracking.stage_run import model_sha256, stage_run
 from tests.unit.runs import make_trained, small_run
 
 NAME = "mmgen-emoji"

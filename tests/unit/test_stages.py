@@ -18,9 +18,9 @@ import pytest
 
 from mmgen.errors import ConfigError, DataError, StorageError
 from mmgen.files import SEAL, open_sealed, seal
-from mmgen.ops.planning import plan
-from mmgen.ops.scores import scores_of
-from mmgen.ops.stages import StageResult, flaw, open_run, run_stage, scratch
+from mmgen.ops.runs.plan import plan
+from mmgen.ops.runs.stages import StageResult, flaw, open_run, run_stage, scratch
+from mmgen.ops.stages.scores import scores_of
 from mmgen.progress import Progress
 from tests.unit.runs import small_run
 
@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from mmgen.ops.stages import run_stage, scratch
+from mmgen.ops.runs.stages import run_stage, scratch
 
 def work(out):
     (out / "half.txt").write_text("half")
@@ -264,7 +264,7 @@ def test_a_seal_keeps_where_the_output_came_from(tmp_path: Path) -> None:
 def test_scores_of_a_champion_that_still_hold_are_not_made_again_and_each_round_asks_twice_as_much(
     tmp_path: Path, number: int, asked: dict[str, int]
 ) -> None:
-    from mmgen.ops.keys import key_of, scores_parts
+    from mmgen.ops.runs.keys import key_of, scores_parts
 
     run = small_run(tmp_path)
     run.keys.parts["evaluate"] |= {"inputs": {"train": run.keys.stages["train"]}, "settings": {}}

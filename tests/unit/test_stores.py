@@ -21,16 +21,18 @@ import pytest
 from mmgen.data.dataset import data_version
 from mmgen.errors import ConfigError, DataError, StorageError
 from mmgen.files import SEAL, is_sealed, open_sealed, read_json, seal, write_bytes, write_json
-from mmgen.ops import checkpoint_mirror, promotions, stages
-from mmgen.ops.checkpoint_mirror import forget, mirrored
-from mmgen.ops.data_store import data_folder, push_data
-from mmgen.ops.mirror import pull_folder, sealed_below
-from mmgen.ops.object_attempts import Limits
-from mmgen.ops.objects import ObjectStore
-from mmgen.ops.promotions import Move
-from mmgen.ops.roots import REMOTE, open_root, store_of
-from mmgen.ops.shelf import shelf
-from mmgen.ops.stages import StageResult, run_stage, scratch, sealed_output, throw_away
+from mmgen.ops.registry import promotions
+from mmgen.ops.registry.promotions import Move
+from mmgen.ops.runs import stages
+from mmgen.ops.runs.data_store import data_folder, push_data
+from mmgen.ops.runs.stages import StageResult, run_stage, scratch, sealed_output, throw_away
+from mmgen.ops.storage import checkpoints
+from mmgen.ops.storage.checkpoints import forget, mirrored
+from mmgen.ops.storage.exclusive import shelf
+from mmgen.ops.storage.folders import pull_folder, sealed_below
+from mmgen.ops.storage.objects import ObjectStore
+from mmgen.ops.storage.retries import Limits
+from mmgen.ops.storage.roots import REMOTE, open_root, store_of
 from pipelines.local.doctor import examine
 from tests import s3 as laboratory
 from tests.s3 import BUCKET, Proxy, Server
@@ -216,7 +218,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_mirror, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(checkpoints, "POLL_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("quick")
@@ -271,15 +273,15 @@ def test_a_store_that_fails_costs_training_one_warning_and_is_never_asked_by_it(
     pods: list[Path], s3: Proxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     twice = ObjectStore.at(read_json(pods[0] / REMOTE)["url"], TWICE)
-    monkeypatch.setattr(checkpoint_mirror, "store_of", lambda root: twice)
-    monkeypatch.setattr(checkpoint_mirror, "WARN_SECONDS", 3600.0)
-    push, pushers = checkpoint_mirror.push_folder, set()
+    monkeypatch.setattr(checkpoints, "store_of", lambda root: twice)
+    monkeypatch.setattr(checkpoints, "WARN_SECONDS", 3600.0)
+    push, pushers = checkpoints.push_folder, set()
 
     def pushed(*given: Any) -> bool:
         pushers.add(threading.current_thread().name)
         return push(*given)
 
-    monkeypatch.setattr(checkpoint_mirror, "push_folder", pushed)
+    monkeypatch.setattr(checkpoints, "push_folder", pushed)
     work = place_for(pods[0])
     with mirrored(pods[0], KEY, work):
         s3.set("500")

@@ -15,8 +15,9 @@ import pytest
 
 from mmgen.errors import DataError
 from mmgen.files import is_sealed
-from mmgen.ops import processes, task
-from mmgen.ops.attempts import attempts
+from mmgen.ops.distributed import processes
+from mmgen.ops.runs.attempts import attempts
+from mmgen.ops.stages import task
 from tests.whole_run import ROOT, SMALL, place
 
 WORK = """
@@ -99,11 +100,11 @@ def test_sigterm_reaches_the_stage_once_and_is_waited_for(tmp_path: Path) -> Non
 
 def test_a_child_ends_with_its_parent_even_by_sigkill(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time; from mmgen.ops import processes; processes.end_with_parent(); "
+        "import os, sys, time; from mmgen.ops.distributed import processes; processes.end_with_parent(); "
         "print(os.getpid(), flush=True); time.sleep(600)"
     )
     line = f"""
-from mmgen.ops import processes
+from mmgen.ops.distributed import processes
 with processes.child({[sys.executable, "-c", code]!r}) as started:
     started.wait()
 """
@@ -121,7 +122,11 @@ with processes.child({[sys.executable, "-c", code]!r}) as started:
 
 def test_a_process_that_nobody_supervises_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(processes.CHILD, raising=False)
-    command = [sys.executable, "-c", "from mmgen.ops.processes import end_with_parent as end; end(); print('on')"]
+    command = [
+        sys.executable,
+        "-c",
+        "from mmgen.ops.distributed.processes import end_with_parent as end; end(); print('on')",
+    ]
 
     done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
 
@@ -155,7 +160,7 @@ def start(root: Path, data: Path, settings: str) -> subprocess.Popen[bytes]:
     where = place(root)
     where["env"] |= {task.RESTARTS: "2"}
     code = (
-        "import sys; from mmgen.ops import task; task.PAUSE_SECONDS = 0; "
+        "import sys; from mmgen.ops.stages import task; task.PAUSE_SECONDS = 0; "
         "[task.perform(stage, 'emoji', sys.argv[1], sys.argv[2], sys.argv[3], '') for stage in ('validate', 'train')]"
     )
     with root.with_suffix(".log").open("wb") as log:
@@ -182,7 +187,7 @@ def test_refused_data_end_the_task_at_once_and_leave_their_page(tmp_path: Path, 
     shard = sorted((tmp_path / "data" / "emoji").glob("train-*.tar"))[0]
     shard.write_bytes(shard.read_bytes()[:-2000])
     code = (
-        "import sys; from pathlib import Path; from mmgen.ops import outputs, task; "
+        "import sys; from pathlib import Path; from mmgen.ops.stages import outputs, task; "
         "task.perform('validate', 'emoji', '', 'runs', 'data', '', "
         "finished=lambda run: outputs.copy_validation(run, 'page.html'))"
     )

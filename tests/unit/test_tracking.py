@@ -14,11 +14,11 @@ import pytest
 
 from mmgen.errors import DataError, TrackingError
 from mmgen.files import write_json
-from mmgen.ops import jobs
-from mmgen.ops.attempts import cost
-from mmgen.ops.mlflow_client import connected, redacted, tracking_uri
-from mmgen.ops.stages import Run
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.runs.attempts import cost
+from mmgen.ops.runs.stages import Run
+from mmgen.ops.stages import jobs
+from mmgen.ops.tracking.client import connected, redacted, tracking_uri
+from mmgen.ops.tracking.stage_run import stage_run
 from mmgen.progress import Progress
 from tests.unit.runs import fill_train, small_run
 
@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SLEEPER = """
 import sys, time
 from pathlib import Path
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.tracking.stage_run import stage_run
 from tests.unit.runs import small_run
 
 out = Path(sys.argv[1]) / "out"

@@ -23,8 +23,9 @@ import yaml
 
 from mmgen.errors import BudgetError, ConfigError, MmgenError, OutOfMemoryError, TrainingError, WorkersError
 from mmgen.files import write_json
-from mmgen.ops import attempts, group, trainjob
-from mmgen.ops.stages import Run, run_stage
+from mmgen.ops.distributed import torchrun, trainjob
+from mmgen.ops.runs import attempts
+from mmgen.ops.runs.stages import Run, run_stage
 from mmgen.progress import Progress
 from mmgen.training.config import TrainingConfig
 from tests.manifests import CRDS, ROOT, closed
@@ -158,7 +159,7 @@ def test_a_trainjob_is_created_watched_and_removed_once_its_model_is_sealed(
     spec = api.created[0]["spec"]["trainer"]
     assert (spec["numNodes"], spec["numProcPerNode"], spec["image"]) == (2, 4, IMAGE)
     assert spec["resourcesPerNode"]["limits"] == {"cpu": "16", "memory": "96Gi", "nvidia.com/gpu": "4"}
-    assert spec["args"][:3] == ["-m", "mmgen.ops.worker", "emoji"]
+    assert spec["args"][:3] == ["-m", "mmgen.ops.stages.worker", "emoji"]
 
 
 def test_a_task_that_is_tried_again_watches_the_trainjob_that_is_at_work(
@@ -278,10 +279,10 @@ def test_a_manifest_has_no_secrets_and_the_names_of_the_cluster(run: Run, monkey
 
 
 def test_the_tasks_environment_chooses_nodes_the_recipe_processes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert group.watcher(run) is group.train
-    assert group.watcher(small_run(run.root)) is None
+    assert torchrun.watcher(run) is torchrun.train
+    assert torchrun.watcher(small_run(run.root)) is None
     for name, value in ASKED.items():
         monkeypatch.setenv(name, value)
-    assert group.watcher(run) is trainjob.train
+    assert torchrun.watcher(run) is trainjob.train
     with pytest.raises(ConfigError, match="no pod with a token of the cluster"):
         trainjob.train(run, Progress(), "")

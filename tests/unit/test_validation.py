@@ -21,7 +21,7 @@ from mmgen.data.config import LANGUAGES, DataConfig
 from mmgen.data.dataset import CARD, load
 from mmgen.data.shards import Sample
 from mmgen.errors import ConfigError, DataError
-from mmgen.ops.validation import validate
+from mmgen.ops.validation.checks import validate
 from mmgen.recipes import Recipe
 
 Splits = dict[str, list[Sample]]
@@ -349,7 +349,7 @@ def test_a_touched_up_picture_counts_as_a_copy_and_another_skin_tone_does_not(
 def test_validation_prints_nothing(tiny_emoji: Path, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from mmgen.recipes import Recipe;"
-        "from mmgen.ops.validation import validate;"
+        "from mmgen.ops.validation.checks import validate;"
         "validate(Path(sys.argv[1]), Recipe(name='emoji', model=None), Path(sys.argv[2]))"
     )
     command = [sys.executable, "-c", program, str(tiny_emoji), str(tmp_path)]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.files import read_json, seal
-from mmgen.ops.gate import Champion, decide
-from mmgen.ops.gate_rules import read_rules
+from mmgen.ops.gate.gate import Champion, decide
+from mmgen.ops.gate.rules import read_rules
 
 RULE_TEXT = """
 default:
