@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.data.build import build
 from mmgen.data.dataset import Card, load
-from mmgen.data.packages import fetch
 from mmgen.data.shards import Sample, write_shards
+from mmgen.data.sources.build import build
+from mmgen.data.sources.packages import fetch
 from mmgen.errors import StorageError
 from mmgen.ops.runs.stages import locked
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgen.data.corpus import Corpus
-from mmgen.evaluation.task import Section
+from mmgen.evaluation.tasks.task import Section
 from mmgen.examples import Example, sheet
 from mmgen.modalities.image import Picture, beside, resize
 

@@ -34,9 +34,9 @@ def build(names: tuple[str, ...], data_root: Path, as_json: bool) -> None:
     mmgen data build emoji digits
     mmgen data list
     """
-    from mmgen.data.build import LIGHT
-    from mmgen.data.build import build as build_one
     from mmgen.data.dataset import data_version
+    from mmgen.data.sources.build import LIGHT
+    from mmgen.data.sources.build import build as build_one
     from mmgen.ops.validation.data_pin import keep_in_cache
 
     versions = {name: data_version(build_one(name, data_root)) for name in names or LIGHT}
@@ -73,7 +73,7 @@ def list_(as_json: bool) -> None:
     \b
     mmgen data list
     """
-    from mmgen.data.build import NAMES, facts
+    from mmgen.data.sources.build import NAMES, facts
 
     found = {name: facts(name) for name in NAMES}
     if as_json:

@@ -104,7 +104,7 @@ def diff(before: str, after: str | None, rev: str, workers: int | None, data_roo
     """
     import tempfile
 
-    from mmgen.data.difference import difference
+    from mmgen.data.changes.difference import difference
     from mmgen.ops.validation.data_pin import get_version
     from mmgen.progress import choose
 

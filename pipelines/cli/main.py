@@ -114,7 +114,7 @@ def run(
 
 
 def _build(name: str, data_root: Path, progress: Any) -> None:
-    from mmgen.data.build import build
+    from mmgen.data.sources.build import build
 
     began = time.monotonic()
     progress.stage("data", "running")

@@ -95,8 +95,8 @@ def _package(name: str) -> Line:
 
 
 def _data(data_root: Path) -> list[Line]:
-    from mmgen.data.build import NAMES
     from mmgen.data.dataset import load
+    from mmgen.data.sources.build import NAMES
 
     lines = []
     for name in NAMES:

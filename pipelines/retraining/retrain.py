@@ -106,7 +106,7 @@ def fetch(recipe: str, settings: Sequence[str], data_root: Path) -> None:
     Raises:
         StorageError: it cannot be had.
     """
-    from mmgen.data.build import build
+    from mmgen.data.sources.build import build
 
     name = recipes.get(recipe, settings).data.name
     if not (data_root / name).is_dir() and not has_remote():

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmgen.errors import ConfigError, unknown
-from mmgen.evaluation.bootstrap import seeds_interval
+from mmgen.evaluation.metrics.bootstrap import seeds_interval
 from mmgen.files import read_json, write_json
 from mmgen.ops.runs.keys import CODE
 from mmgen.ops.runs.stages import Run, open_run

@@ -52,7 +52,7 @@ def scores(first: Path, second: Path) -> dict[str, dict[str, Any]]:
     """Metric -> the scores of both and, where both were asked the same prompts, the paired difference B - A."""
     import numpy as np
 
-    from mmgen.evaluation.bootstrap import difference_interval
+    from mmgen.evaluation.metrics.bootstrap import difference_interval
 
     a, b = read_json(first / "metrics.json"), read_json(second / "metrics.json")
     each_a, each_b = read_json(first / "scores.json"), read_json(second / "scores.json")

@@ -31,7 +31,7 @@ from mmgen.data.shards import Sample, packed, read_shard
 from mmgen.errors import ConfigError, DataError, MmgenError
 from mmgen.modalities import image, music, text
 from mmgen.page import page, safe
-from mmgen.plain import read_plain
+from mmgen.untrusted import read_plain
 from tests import hostile
 from tests.hostile import chunk, gradient, member, moving, png, saved, sounding, tar
 from tests.whole_run import ROOT
@@ -430,7 +430,7 @@ def test_19_a_hostile_archive_writes_nothing_and_reads_nothing_outside(tmp_path:
 
 
 def test_19_no_archive_of_others_is_ever_unpacked() -> None:
-    pinned = {"mmgen/data/spoken_digits.py"}  # a wheel whose sha256 is pinned, into a folder of its own
+    pinned = {"mmgen/data/sources/spoken_digits.py"}  # a wheel whose sha256 is pinned, into a folder of its own
     for path in [*ROOT.glob("mmgen/**/*.py"), *ROOT.glob("components/*.py"), *ROOT.glob("pipelines/*.py")]:
         calls = [call for call in (".extractall(", ".extract(", "unpack_archive(") if call in path.read_text()]
         assert not calls or path.relative_to(ROOT).as_posix() in pinned, path

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmgen.errors import DataError
-from mmgen.evaluation.bootstrap import difference_interval, mean_interval
+from mmgen.evaluation.metrics.bootstrap import difference_interval, mean_interval
 
 
 def test_the_same_generator_gives_the_same_interval() -> None:

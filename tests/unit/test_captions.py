@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from mmgen.data.corpus import Corpus, load_corpus
-from mmgen.evaluation import captions
-from mmgen.evaluation.captions import bleu4, caption_scores, cider, distinct, shuffled
 from mmgen.evaluation.config import EvaluationConfig
-from mmgen.evaluation.task import Findings, Subject
+from mmgen.evaluation.tasks import captions
+from mmgen.evaluation.tasks.captions import bleu4, caption_scores, cider, distinct, shuffled
+from mmgen.evaluation.tasks.task import Findings, Subject
 from mmgen.modalities.image import Picture
 from mmgen.models.base import Model
-from mmgen.models.showtell.config import ShowTellConfig
+from mmgen.models.captioner.config import ShowTellConfig
 from mmgen.progress import Progress
 from mmgen.recipes import get
 

@@ -10,18 +10,19 @@ import pytest
 import torch
 
 from mmgen import models
-from mmgen.data import moving as source
 from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.dataset import load
 from mmgen.data.order import generator
-from mmgen.data.packages import fetch
+from mmgen.data.sources import moving as source
+from mmgen.data.sources.packages import fetch
 from mmgen.errors import ConfigError, DataError
-from mmgen.evaluation import frame_judge, motion
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.judges import frame_judge
+from mmgen.evaluation.tasks import motion
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.generate import Generator
-from mmgen.models.clips.config import ClipsConfig
-from mmgen.models.clips.model import Clips
+from mmgen.models.video.config import ClipsConfig
+from mmgen.models.video.model import Clips
 from mmgen.progress import Progress
 from mmgen.recipes import get
 from mmgen.training.config import TrainingConfig

@@ -11,15 +11,16 @@ import pytest
 import torch
 
 from mmgen import models
-from mmgen.data import styles as source
 from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.dataset import load
 from mmgen.data.order import generator
-from mmgen.data.packages import fetch
+from mmgen.data.sources import styles as source
+from mmgen.data.sources.packages import fetch
 from mmgen.errors import ConfigError, DataError
-from mmgen.evaluation import transfer, views_judge
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.judges import views_judge
+from mmgen.evaluation.tasks import transfer
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.generate import Generator
 from mmgen.modalities.image import Picture
 from mmgen.models.base import Model

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.data.build import build
 from mmgen.data.dataset import CARD, data_version, load
+from mmgen.data.sources.build import build
 from mmgen.errors import DataError, StorageError
 
 

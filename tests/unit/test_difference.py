@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmgen.data.changes.difference import difference
+from mmgen.data.changes.scans import FILE, Seen, kept
+from mmgen.data.changes.shift import shifts
 from mmgen.data.dataset import load
-from mmgen.data.difference import difference
-from mmgen.data.seen import FILE, Seen, kept
 from mmgen.data.shards import Sample
-from mmgen.data.shift import shifts
 from mmgen.errors import ConfigError, DataError
 from mmgen.modalities.image import encode, read
 from mmgen.ops.validation.data_pin import get_version

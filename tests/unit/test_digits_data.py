@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mmgen.data.dataset import load
-from mmgen.data.digits import WORDS, png
-from mmgen.data.packages import fetch
+from mmgen.data.sources.digits import WORDS, png
+from mmgen.data.sources.packages import fetch
 from mmgen.modalities import image
 
 

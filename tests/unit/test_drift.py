@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from mmgen.data.changes.profile import profile, shifts, worst_words
+from mmgen.data.changes.shift_page import shift_section
 from mmgen.data.corpus import load_corpus
-from mmgen.data.profile import profile, shifts, worst_words
-from mmgen.data.shift_page import shift_section
 from mmgen.errors import DataError, TrackingError
 from mmgen.ops.registry.champions import promote
 from mmgen.ops.registry.registration import register

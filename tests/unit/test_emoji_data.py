@@ -11,7 +11,7 @@ import yaml
 
 from mmgen.data.config import LANGUAGES
 from mmgen.data.dataset import data_version, load
-from mmgen.data.emoji import TONES, caption
+from mmgen.data.sources.emoji import TONES, caption
 
 ROOT = Path(__file__).parents[2]
 

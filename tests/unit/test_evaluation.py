@@ -13,13 +13,18 @@ import torch
 
 from mmgen.data.corpus import load_corpus
 from mmgen.errors import StorageError
-from mmgen.evaluation.captioned import answer
 from mmgen.evaluation.config import JudgeConfig
 from mmgen.evaluation.evaluate import evaluate, keep_all
-from mmgen.evaluation.judge_training import altered
-from mmgen.evaluation.statistics import frechet_distance, kernel_distance, kernel_distance_interval, precision_recall
-from mmgen.evaluation.task import Section, Subject
-from mmgen.evaluation.views_judge import IMAGE_PX, Judge, load_judge, train_judge
+from mmgen.evaluation.judges.judge_training import altered
+from mmgen.evaluation.judges.views_judge import IMAGE_PX, Judge, load_judge, train_judge
+from mmgen.evaluation.metrics.statistics import (
+    frechet_distance,
+    kernel_distance,
+    kernel_distance_interval,
+    precision_recall,
+)
+from mmgen.evaluation.tasks.captioned import answer
+from mmgen.evaluation.tasks.task import Section, Subject
 from mmgen.examples import Example
 from mmgen.modalities.image import Picture
 from mmgen.models.anyto.config import AnyToConfig

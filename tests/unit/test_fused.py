@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from mmgen import models
-from mmgen.data import clocks as source
-from mmgen.data.build import build
 from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.dataset import load
 from mmgen.data.order import generator
+from mmgen.data.sources import clocks as source
+from mmgen.data.sources.build import build
 from mmgen.errors import ConfigError, DataError
-from mmgen.evaluation import answers
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.tasks import answers
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.generate import Generator
-from mmgen.models.fused.config import FusedConfig
-from mmgen.models.fused.model import Fused
+from mmgen.models.classifier.config import FusedConfig
+from mmgen.models.classifier.model import Fused
 from mmgen.progress import Progress
 from mmgen.recipes import get
 from mmgen.training.config import TrainingConfig

@@ -10,20 +10,21 @@ import pytest
 import torch
 
 from mmgen import models
-from mmgen.data import spoken_digits as source
 from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.dataset import load
 from mmgen.data.order import generator
-from mmgen.data.packages import fetch
+from mmgen.data.sources import spoken_digits as source
+from mmgen.data.sources.packages import fetch
 from mmgen.errors import ConfigError, DataError
-from mmgen.evaluation import coherence, concept_judge
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.judges import concept_judge
+from mmgen.evaluation.tasks import coherence
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.generate import Generator
-from mmgen.models.fusion import joins
-from mmgen.models.fusion.config import JOINS, FusionConfig
-from mmgen.models.fusion.joins import Normal
-from mmgen.models.fusion.model import NAMES, Fusion
+from mmgen.models.multimodal_vae import joins
+from mmgen.models.multimodal_vae.config import JOINS, FusionConfig
+from mmgen.models.multimodal_vae.joins import Normal
+from mmgen.models.multimodal_vae.model import NAMES, Fusion
 from mmgen.progress import Progress
 from mmgen.recipes import get
 from mmgen.training.config import TrainingConfig

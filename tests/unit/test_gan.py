@@ -14,9 +14,10 @@ from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
 from mmgen.errors import ConfigError, DataError
-from mmgen.evaluation import class_judge, samples
-from mmgen.evaluation.class_judge import load_class_judge, train_judge
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.judges import class_judge
+from mmgen.evaluation.judges.class_judge import load_class_judge, train_judge
+from mmgen.evaluation.tasks import samples
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.generate import Generator
 from mmgen.modalities.image import Picture
 from mmgen.models.base import Model, Player

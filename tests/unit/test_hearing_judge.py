@@ -12,9 +12,9 @@ import pytest
 from mmgen.data.corpus import load_corpus
 from mmgen.data.dataset import Card, load
 from mmgen.data.shards import write_shards
-from mmgen.evaluation.hearing_judge import HearingJudge, character_error, phoneme_error, train_judge
-from mmgen.evaluation.speech import evaluate, of_known_words
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.judges.hearing_judge import HearingJudge, character_error, phoneme_error, train_judge
+from mmgen.evaluation.tasks.speech import evaluate, of_known_words
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.files import read_json
 from mmgen.modalities.sound import RATE
 from mmgen.models.base import Model

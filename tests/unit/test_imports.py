@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgen.data.alike import pairs
+from mmgen.data.changes.near_duplicates import pairs
 from mmgen.data.corpus import load_corpus
 from mmgen.data.dataset import data_version, load
 from mmgen.data.imports.adding import add_data
 from mmgen.data.imports.columns import Columns
-from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.gather import Import
 from mmgen.data.imports.importer import Imported, import_data
 from mmgen.data.limits import NEAR
+from mmgen.data.worker_pool import Crew
 from mmgen.errors import ConfigError, DataError
 from mmgen.modalities import sound
 from mmgen.modalities.image import Picture, encode, resize

@@ -31,15 +31,15 @@ from mmgen.models.anyto.config import AnyToConfig
 from mmgen.models.anyto.model import AnyTo
 from mmgen.models.anyto.vocabulary import END
 from mmgen.models.base import Model
+from mmgen.models.captioner.config import ShowTellConfig
+from mmgen.models.captioner.model import ShowTell
 from mmgen.models.gan.config import GANConfig
 from mmgen.models.gan.model import GAN
-from mmgen.models.showtell.config import ShowTellConfig
-from mmgen.models.showtell.model import ShowTell
+from mmgen.models.shared.interpolation import arc, line
 from mmgen.models.tokens.config import TokensConfig
 from mmgen.models.tokens.model import Tokens
 from mmgen.models.vae.config import VAEConfig
 from mmgen.models.vae.model import VAE
-from mmgen.models.walking import arc, line
 from mmgen.recipes import get
 
 SIDE = 32

@@ -20,10 +20,10 @@ from mmgen.data.dataset import load
 from mmgen.data.order import generator
 from mmgen.data.shards import Sample
 from mmgen.errors import ConfigError, TrainingError
-from mmgen.evaluation import class_judge, views_judge
-from mmgen.evaluation.class_judge import IMAGE_PX, ClassJudge, classes_of
 from mmgen.evaluation.config import JUDGES
-from mmgen.evaluation.judge_training import altered
+from mmgen.evaluation.judges import class_judge, views_judge
+from mmgen.evaluation.judges.class_judge import IMAGE_PX, ClassJudge, classes_of
+from mmgen.evaluation.judges.judge_training import altered
 from mmgen.examples import spread
 from mmgen.files import read_json, sha256_file
 from mmgen.modalities import sound

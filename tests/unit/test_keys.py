@@ -24,7 +24,7 @@ def code(tmp_path: Path) -> Path:
     """A small package with the stages' modules, and the model's."""
     sources = {name: "import json\n" for names in ENTRIES.values() for name in names}
     sources |= dict.fromkeys(
-        ("mmgen.evaluation.views_judge", "mmgen.evaluation.captioned", "mmgen.modalities.image"), ""
+        ("mmgen.evaluation.judges.views_judge", "mmgen.evaluation.tasks.captioned", "mmgen.modalities.image"), ""
     )
     sources |= {
         "mmgen.training.train": "from mmgen.training import loop\nfrom mmgen.recipes import Recipe\nimport torch\n",
@@ -97,10 +97,10 @@ def test_the_same_run_has_the_same_keys(code: Path) -> None:
         ("training/__init__.py", ["train", *LATER]),
         ("../tests/unit/runs.py", ["train", *LATER]),
         ("../tests/unit/layers.py", ["train", *LATER]),
-        ("evaluation/views_judge.py", ["judge", *LATER]),
+        ("evaluation/judges/views_judge.py", ["judge", *LATER]),
         ("ops/validation/checks.py", ["validate", "register", "report"]),
         ("ops/registry/pyfunc_model.py", ["register", "report"]),
-        ("evaluation/report.py", ["report"]),
+        ("evaluation/report/report.py", ["report"]),
         ("progress.py", []),
         ("recipes/recipe.py", []),
         ("training/idle.py", []),
@@ -139,7 +139,7 @@ def test_another_image_is_another_run_of_the_same_stages(code: Path, monkeypatch
 
 def test_a_change_of_the_report_alone_is_the_same_run(code: Path) -> None:
     before = keys(code)
-    (code / "mmgen" / "evaluation" / "report.py").write_text("# prettier\n")
+    (code / "mmgen" / "evaluation" / "report" / "report.py").write_text("# prettier\n")
 
     assert before.run_key == keys(code).run_key
 
@@ -171,7 +171,7 @@ def test_what_changed_is_said_in_words(code: Path) -> None:
 
 
 def test_a_package_without_sources_is_refused(code: Path) -> None:
-    (code / "mmgen" / "evaluation" / "views_judge.py").unlink()
+    (code / "mmgen" / "evaluation" / "judges" / "views_judge.py").unlink()
 
     with pytest.raises(ConfigError, match=r"'mmgen\.evaluation\.views_judge' has no source .* run from a clone"):
         keys(code)

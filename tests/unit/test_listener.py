@@ -15,12 +15,12 @@ from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
 from mmgen.errors import ConfigError, DataError
-from mmgen.evaluation.transcripts import rates, trace
+from mmgen.evaluation.tasks.transcripts import rates, trace
 from mmgen.modalities.sound import BANDS, RATE, Sound, log_mel
-from mmgen.models.listener.batches import ListenerBatches, altered, joined
-from mmgen.models.listener.config import ListenerConfig
-from mmgen.models.listener.model import Listener, masked
-from mmgen.models.listener.search import CHARACTERS, NGram, beam_search, greedy
+from mmgen.models.asr.batches import ListenerBatches, altered, joined
+from mmgen.models.asr.config import ListenerConfig
+from mmgen.models.asr.model import Listener, masked
+from mmgen.models.asr.search import CHARACTERS, NGram, beam_search, greedy
 
 SMALL = ListenerConfig(width=32, convolutions=2, clips=4, dropout=0.1)
 TEXTS = ["press one", "press two", "thank you", "please try again"]

@@ -14,13 +14,13 @@ from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
 from mmgen.errors import DataError
-from mmgen.evaluation import tunes as task
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.tasks import tunes as task
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.generate import Generator
 from mmgen.modalities.music import Tune, read
-from mmgen.models.melody.config import MelodyConfig
-from mmgen.models.melody.header import Header, fitting
-from mmgen.models.melody.model import Melody, _mended, readable, split
+from mmgen.models.abc.config import MelodyConfig
+from mmgen.models.abc.header import Header, fitting
+from mmgen.models.abc.model import Melody, _mended, readable, split
 from mmgen.progress import Progress
 from mmgen.recipes import get
 from mmgen.training.config import TrainingConfig

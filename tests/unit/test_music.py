@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmgen.data.build import build
 from mmgen.data.corpus import load_corpus
+from mmgen.data.sources.build import build
 from mmgen.errors import DataError
 from mmgen.modalities import music
-from mmgen.modalities.notation import QUARTER, WHOLE
+from mmgen.modalities.scores.abc import QUARTER, WHOLE
 
 HEAD = "X:1\nT:Test\nM:4/4\nL:1/8\nK:{key}\n"
 

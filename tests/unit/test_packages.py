@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.data.packages import PACKAGES, fetch
+from mmgen.data.sources.packages import PACKAGES, fetch
 from mmgen.errors import DataError, StorageError
 
 

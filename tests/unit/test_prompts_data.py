@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmgen.data import prompts as source
-from mmgen.data.build import build
 from mmgen.data.corpus import Corpus, load_corpus
+from mmgen.data.sources import prompts as source
+from mmgen.data.sources.build import build
 from mmgen.errors import DataError
 from mmgen.modalities import sound
 

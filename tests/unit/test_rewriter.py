@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from mmgen import models
-from mmgen.data import descriptions as source
-from mmgen.data.build import build
 from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.dataset import load
 from mmgen.data.order import generator
+from mmgen.data.sources import descriptions as source
+from mmgen.data.sources.build import build
 from mmgen.errors import ConfigError
-from mmgen.evaluation import rewriting
-from mmgen.evaluation.rewriting import rouge
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.tasks import rewriting
+from mmgen.evaluation.tasks.rewriting import rouge
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.generate import Generator
-from mmgen.models.rewriter.config import RewriterConfig
-from mmgen.models.rewriter.model import Rewriter
-from mmgen.models.rewriter.pieces import UNKNOWN, Pieces
+from mmgen.models.seq2seq.config import RewriterConfig
+from mmgen.models.seq2seq.model import Rewriter
+from mmgen.models.seq2seq.pieces import UNKNOWN, Pieces
 from mmgen.progress import Progress
 from mmgen.recipes import get
 from mmgen.training.config import TrainingConfig

@@ -11,18 +11,18 @@ import pytest
 import torch
 
 from mmgen import models
-from mmgen.data.build import build
 from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
+from mmgen.data.sources.build import build
 from mmgen.errors import ConfigError, DataError
-from mmgen.evaluation import rolls as task
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.tasks import rolls as task
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.generate import Generator
 from mmgen.modalities.music import frames, from_frames
-from mmgen.models.rolls import model as rolls
-from mmgen.models.rolls.config import RollsConfig
-from mmgen.models.rolls.model import Rolls, encoded
+from mmgen.models.piano_rolls import model as rolls
+from mmgen.models.piano_rolls.config import RollsConfig
+from mmgen.models.piano_rolls.model import Rolls, encoded
 from mmgen.progress import Progress
 from mmgen.recipes import get
 from mmgen.training.config import TrainingConfig

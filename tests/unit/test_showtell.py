@@ -14,8 +14,8 @@ from mmgen.data.order import generator
 from mmgen.errors import ConfigError
 from mmgen.generate import Generator
 from mmgen.models.anyto.vocabulary import PAD
-from mmgen.models.showtell.config import ShowTellConfig
-from mmgen.models.showtell.model import Batch, ShowTell
+from mmgen.models.captioner.config import ShowTellConfig
+from mmgen.models.captioner.model import Batch, ShowTell
 from mmgen.progress import Progress
 from mmgen.training.config import TrainingConfig
 from mmgen.training.loop import learn

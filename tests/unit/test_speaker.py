@@ -13,15 +13,15 @@ from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
 from mmgen.errors import ConfigError, DataError
-from mmgen.evaluation.cepstra import cepstral_distortion, warped
+from mmgen.evaluation.metrics.cepstra import cepstral_distortion, warped
 from mmgen.modalities.sound import RATE, log_mel
 from mmgen.models import load, save
 from mmgen.models.base import seeded
-from mmgen.models.speaker.alignment import align, longest_path
-from mmgen.models.speaker.config import SpeakerConfig
-from mmgen.models.speaker.layers import Row
-from mmgen.models.speaker.model import Speaker
-from mmgen.models.speaker.spelling import SYMBOLS, numbers, spell, words
+from mmgen.models.tts.alignment import align, longest_path
+from mmgen.models.tts.config import SpeakerConfig
+from mmgen.models.tts.layers import Row
+from mmgen.models.tts.model import Speaker
+from mmgen.models.tts.spelling import SYMBOLS, numbers, spell, words
 
 SMALL = SpeakerConfig(width=32, depth=2, frame_width=32, frame_depth=2)
 

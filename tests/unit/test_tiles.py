@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mmgen.evaluation.evaluate import keep
-from mmgen.evaluation.task import Section
-from mmgen.evaluation.tiles import section
+from mmgen.evaluation.report.tiles import section
+from mmgen.evaluation.tasks.task import Section
 from mmgen.examples import Example
 from mmgen.modalities import image
 from mmgen.modalities.music import Tune

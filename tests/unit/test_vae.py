@@ -14,9 +14,9 @@ from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
 from mmgen.errors import DataError
-from mmgen.evaluation import latent
-from mmgen.evaluation.class_judge import train_judge
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.judges.class_judge import train_judge
+from mmgen.evaluation.tasks import latent
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.generate import Generator
 from mmgen.models.vae.config import VAEConfig
 from mmgen.models.vae.model import VAE, bernoulli_nats, kl_nats

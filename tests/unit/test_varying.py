@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mmgen.models.varying import varied
+from mmgen.models.shared.augmentation import varied
 
 
 def dot() -> torch.Tensor:

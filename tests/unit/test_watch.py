@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmgen.data.corpus import load_corpus
-from mmgen.evaluation.watch import Watch
+from mmgen.evaluation.alarms import Watch
 
 N = 40
 

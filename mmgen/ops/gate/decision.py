@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgen.evaluation.bootstrap import bounds
+from mmgen.evaluation.metrics.bootstrap import bounds
 from mmgen.ops.gate.rules import Rules, WinRule
 
 Decision = Literal["promote", "keep", "inconclusive"]

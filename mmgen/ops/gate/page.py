@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmgen.evaluation.forest import forest
+from mmgen.evaluation.report.forest_plot import forest
 from mmgen.page import page, safe
 
 _HOW = (

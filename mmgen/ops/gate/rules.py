@@ -62,7 +62,7 @@ class Rules:
     """Most evaluations of either model before an open question keeps the champion."""
     metrics: tuple[Rule, ...]
     drift: dict[str, float]
-    """Largest shift of the data from the champion's, by measure (`mmgen.data.profile`)."""
+    """Largest shift of the data from the champion's, by measure (`mmgen.data.changes.profile`)."""
 
 
 def section(recipe: Recipe) -> str:
@@ -76,7 +76,7 @@ def read_rules(path: Path, name: str) -> Rules:
     Raises:
         ConfigError: missing, not YAML, an unknown or missing field, a value of the wrong kind.
     """
-    from mmgen.data.profile import MEASURES
+    from mmgen.data.changes.profile import MEASURES
 
     try:
         content = read_yaml(path)

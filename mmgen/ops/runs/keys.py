@@ -47,7 +47,7 @@ ENTRIES = {
     "evaluate": ("mmgen.evaluation.evaluate",),
     "gate": ("mmgen.ops.gate.gate",),
     "register": ("mmgen.ops.registry.registration", "mmgen.ops.registry.pyfunc_model"),
-    "report": ("mmgen.evaluation.report",),
+    "report": ("mmgen.evaluation.report.report",),
 }
 
 COSMETIC = ("mmgen.errors", "mmgen.progress", "mmgen.recipes")

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmgen.data.profile import MEASURES, shifts, worst_words
+from mmgen.data.changes.profile import MEASURES, shifts, worst_words
 from mmgen.errors import DataError, StorageError, TrackingError
 from mmgen.files import open_sealed, read_json, write_json
 from mmgen.ops.runs.keys import RULES

@@ -13,7 +13,7 @@ import numpy as np
 
 from mmgen.data.dataset import data_version, load
 from mmgen.errors import ConfigError
-from mmgen.evaluation.bootstrap import gap_interval
+from mmgen.evaluation.metrics.bootstrap import gap_interval
 from mmgen.files import read_json, write_json
 from mmgen.ops.runs.keys import key_of
 from mmgen.ops.runs.stages import Run, run_stage

@@ -272,7 +272,7 @@ def register(run: Run, progress: Progress, *, kfp_run: str = "", promote: bool =
 
 def report(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
     """Write `report.html`: everything about the run on one page."""
-    from mmgen.evaluation.report import write_report
+    from mmgen.evaluation.report.report import write_report
     from mmgen.ops.stages import drift
 
     def fill(out: Path, _: Tracked) -> None:

@@ -113,7 +113,7 @@ def copy_page(run: Run, stage: str, name: str, target: str) -> None:
 
 def copy_validation(run: Run, target: str) -> None:
     """Copy the page of stage `validate`, with what was found of a shift of the data."""
-    from mmgen.data.shift_page import shift_section
+    from mmgen.data.changes.shift_page import shift_section
     from mmgen.ops.stages import drift
 
     copy_page(run, "validate", "validation.html", target)

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmgen.data.changes.profile import profile
 from mmgen.data.dataset import CARD, Dataset, data_version, load
 from mmgen.data.limits import GROUP_MINIMUM, SPLIT_MINIMUM
-from mmgen.data.profile import profile
 from mmgen.data.shards import Sample, read_shard
 from mmgen.errors import ConfigError, DataError, unknown
 from mmgen.files import write_bytes, write_json

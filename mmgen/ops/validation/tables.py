@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmgen.data.alike import THUMBNAIL, pairs
+from mmgen.data.changes.near_duplicates import THUMBNAIL, pairs
 from mmgen.data.shards import Sample
 from mmgen.errors import DataError
 from mmgen.modalities import image, media, text
