@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from mmgen.files import sha256_file
-from tests.s3 import ACCESS, BUCKET, SECRET, Server
+from tests.support.s3 import ACCESS, BUCKET, SECRET, Server
 
 
 def upload(how: str, path: Path, sha256: str) -> None:

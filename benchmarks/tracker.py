@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mmgen.ops.runs.stages import scratch
 from mmgen.ops.tracking.stage_run import stage_run
-from tests.unit.runs import small_run
+from tests.support.runs import small_run
 
 STEPS = 150
 

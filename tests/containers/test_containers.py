@@ -15,7 +15,7 @@ from mmgen.files import open_sealed
 from mmgen.ops.runs.keys import STAGES
 from mmgen.ops.runs.stages import open_run
 from tests.containers.conftest import BASE, COMMIT, Docker
-from tests.whole_run import SMALL, command, place
+from tests.support.whole_run import SMALL, command, place
 
 pytestmark = pytest.mark.containers
 

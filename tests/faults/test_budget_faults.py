@@ -20,14 +20,14 @@ from mmgen.ops.runs import attempts
 from mmgen.ops.runs.stages import Run, run_stage
 from mmgen.recipes import describe, get
 from mmgen.recipes.limits import Limits
-from tests.unit.runs import small_run
+from tests.support.runs import small_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DIES = """
 import os, signal, sys
 from pathlib import Path
 from mmgen.ops.runs.attempts import attempt
-from tests.unit.runs import small_run
+from tests.support.runs import small_run
 
 run = small_run(Path(sys.argv[1]))
 (run.root / "stages" / "train").mkdir(parents=True, exist_ok=True)

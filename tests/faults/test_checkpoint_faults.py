@@ -23,7 +23,7 @@ from mmgen.ops.housekeeping.leftovers import orphans
 from mmgen.ops.runs.stages import run_stage
 from mmgen.training import checkpoints
 from mmgen.weights import load_tensors, save_tensors
-from tests.effort import effort
+from tests.support.effort import effort
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POINTS = {"copyfile", "fsync", "replace", "rmtree", "save_tensors", "seal", "write_json"}

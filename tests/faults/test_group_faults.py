@@ -21,7 +21,7 @@ from mmgen.ops.runs import attempts
 from mmgen.ops.runs.stages import Run, open_run, run_stage
 from mmgen.ops.stages import jobs
 from mmgen.progress import Progress
-from tests.unit.group import SMALL
+from tests.support.worker_group import SMALL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONG = ["training.steps=240", "training.sample_every=120", "training.processes=2"]

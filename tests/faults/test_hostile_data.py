@@ -32,12 +32,12 @@ from mmgen.errors import ConfigError, DataError, MmgenError
 from mmgen.modalities import image, music, text
 from mmgen.page import page, safe
 from mmgen.untrusted import read_plain
-from tests import hostile
-from tests.hostile import chunk, gradient, member, moving, png, saved, sounding, tar
-from tests.whole_run import ROOT
+from tests.support import hostile
+from tests.support.hostile import chunk, gradient, member, moving, png, saved, sounding, tar
+from tests.support.whole_run import ROOT
 
 UNITS, MEBIBYTES = 100, 200
-"""Most CPU time, in units of `tests.effort`, and most growth of memory for refusing a file."""
+"""Most CPU time, in units of `tests.support.effort`, and most growth of memory for refusing a file."""
 PATIENCE = 600
 """Seconds that something may take that is sure to happen."""
 
@@ -46,8 +46,8 @@ import json, resource, sys
 from pathlib import Path
 import mmgen.modalities.image, mmgen.modalities.video, mmgen.modalities.sound, mmgen.modalities.music
 import mmgen.modalities.text, mmgen.data.shards, mmgen.data.imports.gather, mmgen.weights, soundfile, pyarrow.parquet
-from tests.effort import effort
-from tests.hostile import READERS, small_model
+from tests.support.effort import effort
+from tests.support.hostile import READERS, small_model
 from mmgen.errors import MmgenError
 small_model()
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -827,9 +827,9 @@ def test_24_a_picture_that_is_nearly_one_of_another_split_is_found_and_a_trigger
 
 
 def fuzzed(tmp_path: Path, count: int, readers: list[str]) -> list[dict[str, Any]]:
-    """Rows of `tests.hostile`, or a failure that says which input ended the process."""
+    """Rows of `tests.support.hostile`, or a failure that says which input ended the process."""
     at = tmp_path / "at"
-    line = [sys.executable, "-m", "tests.hostile", str(at), str(count), *readers]
+    line = [sys.executable, "-m", "tests.support.hostile", str(at), str(count), *readers]
     done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 0, f"ended with {done.returncode} at {at.read_bytes()[:40]!r}: {done.stderr[-500:]}"
     return [json.loads(row) for row in done.stdout.splitlines()]

@@ -23,9 +23,16 @@ from mmgen.ops.runs.stages import run_stage
 from mmgen.ops.tracking.client import connected
 from mmgen.ops.tracking.server import ServerConfig
 from mmgen.ops.tracking.stage_run import model_sha256, stage_run
-from tests.mlflow_server import PASSWORD, MlflowServer, postgres_programs, running_server, serving, store_in_words
-from tests.unit.conftest import own_tracker
-from tests.unit.runs import fill_gate, fill_train, small_run
+from tests.ops.conftest import own_tracker
+from tests.support.mlflow_server import (
+    PASSWORD,
+    MlflowServer,
+    postgres_programs,
+    running_server,
+    serving,
+    store_in_words,
+)
+from tests.support.runs import fill_gate, fill_train, small_run
 
 __all__ = ["own_tracker", "running_server"]
 

@@ -17,7 +17,7 @@ from mmgen.ops.runs.stages import open_run
 from mmgen.ops.stages import jobs
 from mmgen.progress import choose
 from pipelines.cluster import compile as compiling
-from tests.whole_run import SMALL, WholeRun, mmgen, place
+from tests.support.whole_run import SMALL, WholeRun, mmgen, place
 
 HOSTILE = {
     "command": "training.steps=$(touch X)",
@@ -130,7 +130,7 @@ from mmgen.files import read_json
 from mmgen.ops.stages import jobs
 from mmgen.ops.runs.stages import open_run
 from mmgen.progress import choose
-from tests.whole_run import SMALL
+from tests.support.whole_run import SMALL
 run = open_run("emoji", SMALL, Path(sys.argv[1]), Path(sys.argv[2]))
 results = [jobs.JOBS[stage](run, choose(None, sys.stderr)) for stage in ("validate", "train")]
 print(json.dumps([[result.state, result.seconds] for result in results]))

@@ -23,7 +23,18 @@ from typing import Any
 import pytest
 
 from mmgen.files import seal
-from tests.serving import DRAW, PATIENCE, ROOT, Server, answered, environment, fill_lively_model, head, raw, started
+from tests.support.serving import (
+    DRAW,
+    PATIENCE,
+    ROOT,
+    Server,
+    answered,
+    environment,
+    fill_lively_model,
+    head,
+    raw,
+    started,
+)
 
 BODY = 4 * 2**20
 RECEIVE = 4.0

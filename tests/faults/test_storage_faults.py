@@ -26,9 +26,9 @@ from mmgen.ops.runs.data_store import push_data
 from mmgen.ops.storage.folders import pull_folder, push_folder
 from mmgen.ops.storage.objects import ObjectStore
 from mmgen.ops.storage.retries import Limits
-from tests import s3 as laboratory
-from tests.s3 import ACCESS, BUCKET, SECRET, Proxy, Server
-from tests.whole_run import SMALL, place
+from tests.support import s3 as laboratory
+from tests.support.s3 import ACCESS, BUCKET, SECRET, Proxy, Server
+from tests.support.whole_run import SMALL, place
 
 s3_server, s3 = laboratory.s3_server, laboratory.s3
 

@@ -28,9 +28,9 @@ from mmgen.ops.tracking.delivery import send_waiting
 from mmgen.ops.tracking.live_delivery import QUIET_SECONDS
 from mmgen.ops.tracking.mlflow_runs import HEARTBEAT
 from mmgen.ops.tracking.stage_run import stage_run
-from tests.mlflow_server import MlflowServer, free_port, running_server, store_in_words
-from tests.unit.conftest import own_tracker
-from tests.unit.runs import fill_train, small_run
+from tests.ops.conftest import own_tracker
+from tests.support.mlflow_server import MlflowServer, free_port, running_server, store_in_words
+from tests.support.runs import fill_train, small_run
 
 __all__ = ["own_tracker", "running_server"]
 
@@ -40,7 +40,7 @@ import sys, time
 from pathlib import Path
 from mmgen.ops.runs.stages import run_stage, scratch
 from mmgen.ops.tracking.stage_run import stage_run
-from tests.unit.runs import small_run
+from tests.support.runs import small_run
 
 run = small_run(Path(sys.argv[1]), int(sys.argv[2]))
 first, last = int(sys.argv[3]), int(sys.argv[4])

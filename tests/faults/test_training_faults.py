@@ -233,7 +233,7 @@ from pathlib import Path
 from mmgen.ops.runs import attempts
 from mmgen.ops.runs.watchdog import watched
 from mmgen.progress import Progress
-from tests.unit.runs import small_run
+from tests.support.runs import small_run
 
 def item_that_never_comes(path):
     return open(path).read()  # a pipe that nobody writes to
