@@ -21,7 +21,7 @@ from mmgen.data.shards import Sample, write_shards
 from mmgen.data.sources.build import build
 from mmgen.data.sources.packages import fetch
 from mmgen.errors import StorageError
-from mmgen.ops.runs.stages import locked
+from mmgen.ops.storage.locks import locked
 from tests.support.whole_run import WholeRun, whole_run
 
 TINY = 60

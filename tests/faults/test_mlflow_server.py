@@ -22,7 +22,8 @@ from mmgen.ops.registry.registry import champion, fetch
 from mmgen.ops.runs.stages import run_stage
 from mmgen.ops.tracking.client import connected
 from mmgen.ops.tracking.server import ServerConfig
-from mmgen.ops.tracking.stage_run import model_sha256, stage_run
+from mmgen.ops.tracking.stage_run import stage_run
+from mmgen.ops.tracking.tracked import model_sha256
 from tests.ops.conftest import own_tracker
 from tests.support.mlflow_server import (
     PASSWORD,

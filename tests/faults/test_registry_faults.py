@@ -22,7 +22,8 @@ from mmgen.ops.registry.registration import register
 from mmgen.ops.registry.registry import fetch
 from mmgen.ops.runs.stages import Run
 from mmgen.ops.tracking.client import connected, tracking_uri
-from mmgen.ops.tracking.stage_run import Tracked, model_sha256, stage_run
+from mmgen.ops.tracking.stage_run import stage_run
+from mmgen.ops.tracking.tracked import Tracked, model_sha256
 from tests.ops.conftest import migrated_database, own_tracker, root
 from tests.support.runs import SmallModel, make_trained, small_run
 

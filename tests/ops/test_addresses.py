@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmgen.files import write_bytes
-from mmgen.ops.distributed import torchrun, trainjob
+from mmgen.ops.distributed import processes, trainjob
 from mmgen.ops.runs import attempts
 from mmgen.ops.runs.stages import Run, find_output, run_stage
 from mmgen.ops.stages import outputs
@@ -46,7 +46,9 @@ def leaving(run: Run, folder: Path) -> dict[str, str]:
     return {
         "parameters of a run": json.dumps([asked.root, asked.data]),
         "arguments of a TrainJob": json.dumps(trainjob.manifest(run, nodes, "")),
-        "arguments of torchrun": json.dumps(torchrun.arguments(run, address(run.root), address(run.data_root), "")),
+        "arguments of torchrun": json.dumps(
+            processes.worker_arguments(run, address(run.root), address(run.data_root), "")
+        ),
         "artifact of a stage": (folder / "stage").read_text(),
         "artifact of the data": (folder / "data").read_text(),
         "facts for MLflow": json.dumps(_facts(run, "train", run.root / "metrics.jsonl", "")["data"]),

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from mmgen.ops.runs.stages import locked
+from mmgen.ops.storage.locks import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 

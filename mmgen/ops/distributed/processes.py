@@ -13,6 +13,7 @@ from typing import Any
 
 from mmgen.errors import BudgetError, ConfigError, DataError, OutOfMemoryError, WorkersError
 from mmgen.ops.runs.keys import CODE
+from mmgen.ops.runs.stages import Run
 
 GRACE_SECONDS = 60.0
 """How long processes that were asked to stop may take; torchrun itself kills its own after 30."""
@@ -96,3 +97,8 @@ def interrupted() -> Iterator[None]:
 def python(module: str, *arguments: str) -> list[str]:
     """The command that runs a module of ours."""
     return [sys.executable, "-m", module, *arguments]
+
+
+def worker_arguments(run: Run, root: str, data: str, kfp_run: str) -> list[str]:
+    """What torchrun is to start in each process of a training, as it takes it: one machine and many say it alike."""
+    return ["-m", "mmgen.ops.stages.worker", run.recipe.name, "; ".join(run.settings), root, data, kfp_run]

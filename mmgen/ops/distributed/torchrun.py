@@ -39,11 +39,6 @@ def watcher(run: Run) -> Watch | None:
     return train if run.recipe.training.processes > 1 else None
 
 
-def arguments(run: Run, root: str, data: str, kfp_run: str) -> list[str]:
-    """What torchrun is to start, as it takes it."""
-    return ["-m", "mmgen.ops.stages.worker", run.recipe.name, "; ".join(run.settings), root, data, kfp_run]
-
-
 def train(run: Run, progress: Progress, kfp_run: str) -> StageResult:
     """Train in as many processes as the recipe says; the stage is sealed then.
 
@@ -55,7 +50,7 @@ def train(run: Run, progress: Progress, kfp_run: str) -> StageResult:
     began = time.monotonic()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--max-restarts={RESTARTS}"]
     command += [f"--nproc-per-node={run.recipe.training.processes}"]
-    command += arguments(run, address(run.root), address(run.data_root), kfp_run)
+    command += processes.worker_arguments(run, address(run.root), address(run.data_root), kfp_run)
     told: list[tuple[str, int]] = []
     with tempfile.TemporaryDirectory(prefix="mmgen-") as folder:
         events, offset = Path(folder) / "events.jsonl", 0

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgen.errors import ConfigError, MmgenError, TrainingError, WorkersError
-from mmgen.ops.distributed import processes, torchrun
+from mmgen.ops.distributed import processes
 from mmgen.ops.distributed.cluster_names import QUEUE, TRAINING_RUNTIME
 from mmgen.ops.runs import attempts
 from mmgen.ops.runs.stages import Run, StageResult, find_output
@@ -121,7 +121,7 @@ def manifest(run: Run, asked: Nodes, kfp_run: str) -> dict[str, Any]:
             "memory": f"{MEMORY_GIB_OF_GPU * gpus}Gi",
             "nvidia.com/gpu": f"{gpus}",
         }
-    arguments = torchrun.arguments(run, address(run.root), address(run.data_root), kfp_run)
+    arguments = processes.worker_arguments(run, address(run.root), address(run.data_root), kfp_run)
     told = [{"name": name, "value": os.environ[name]} for name in PASSED_ON if name in os.environ]
     return {
         "apiVersion": f"{GROUP}/{VERSION}",

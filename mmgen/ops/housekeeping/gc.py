@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgen.errors import StorageError
 from mmgen.files import SEAL, is_sealed, read_json
-from mmgen.ops.runs.stages import locked
+from mmgen.ops.storage.locks import locked
 from mmgen.ops.tracking import outbox
 from mmgen.ops.tracking.client import connected, pages, tracking_uri
 from mmgen.ops.tracking.mlflow_runs import STAGE_KEYS

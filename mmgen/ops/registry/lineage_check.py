@@ -24,7 +24,7 @@ from mmgen.ops.registry.registration import LINEAGE
 from mmgen.ops.registry.registry import ModelVersion, holder, version_of
 from mmgen.ops.storage.exclusive import shelf
 from mmgen.ops.tracking.client import connected, pages, tracking_uri
-from mmgen.ops.tracking.stage_run import model_sha256
+from mmgen.ops.tracking.tracked import model_sha256
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

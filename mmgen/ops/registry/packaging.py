@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmgen.files import seal
 from mmgen.modalities import NAMES
 from mmgen.ops.runs.keys import version
-from mmgen.ops.tracking.stage_run import Tracked
+from mmgen.ops.tracking.tracked import Tracked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,7 +18,8 @@ from mmgen.ops.registry.registry import AWAITING, ModelVersion, model_name, vers
 from mmgen.ops.runs.attempts import cost
 from mmgen.ops.tracking.client import connected, pages, tracking_uri
 from mmgen.ops.tracking.concurrent_writes import again
-from mmgen.ops.tracking.stage_run import Tracked, model_sha256, run_tags
+from mmgen.ops.tracking.stage_run import run_tags
+from mmgen.ops.tracking.tracked import Tracked, model_sha256
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

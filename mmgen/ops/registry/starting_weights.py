@@ -15,7 +15,7 @@ from mmgen.models import CONFIG, WEIGHTS
 from mmgen.ops.registry import registry
 from mmgen.ops.runs.keys import LENGTH
 from mmgen.ops.runs.stages import run_stage, sealed_output
-from mmgen.ops.tracking.stage_run import model_sha256
+from mmgen.ops.tracking.tracked import model_sha256
 from mmgen.recipes import NAMES, Recipe, get
 
 CHAMPION = "champion"

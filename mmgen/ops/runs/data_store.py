@@ -13,7 +13,7 @@ from pathlib import Path
 from mmgen.data.dataset import CARD, load
 from mmgen.errors import DataError
 from mmgen.files import write_bytes
-from mmgen.ops.runs.stages import locked
+from mmgen.ops.storage.locks import locked
 from mmgen.ops.storage.objects import ObjectStore
 from mmgen.ops.storage.roots import store_of
 

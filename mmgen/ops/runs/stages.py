@@ -13,12 +13,9 @@ as well: it is fetched, and what is made here is uploaded before it counts.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
-import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -29,9 +26,10 @@ from typing import Any, Literal
 
 from mmgen import recipes
 from mmgen.errors import DataError, StorageError
-from mmgen.files import is_sealed, make_folder, open_sealed, refusal, seal
+from mmgen.files import is_sealed, open_sealed, refusal, seal
 from mmgen.ops.runs.keys import CODE, RULES, Keys, stage_keys
 from mmgen.ops.storage.folders import drop_folder, pull_folder, push_folder
+from mmgen.ops.storage.locks import locked
 from mmgen.ops.storage.roots import store_of
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
@@ -244,52 +242,6 @@ def _disk(path: Path) -> Iterator[None]:
             named = Path(error.filename) if isinstance(error.filename, str) else path
             raise StorageError(refusal(named, error)) from error
         raise
-
-
-@contextlib.contextmanager
-def locked(final: Path, wait: float) -> Iterator[None]:
-    """Hold the lock of something that only one process may make; the lock file says who holds it.
-
-    Args:
-        final: what is being made; the lock lies beside it.
-        wait: seconds to wait for another holder.
-
-    Raises:
-        StorageError: another process holds it, and still did after `wait` seconds.
-    """
-    path = final.with_name(final.name + ".lock")
-    make_folder(path.parent)
-    deadline = time.monotonic() + wait
-    while (handle := _lock(path)) is None:
-        if time.monotonic() >= deadline:
-            with contextlib.suppress(FileNotFoundError):  # it has ended just now: the next try will do
-                who = path.read_text() or "another process"
-                raise StorageError(
-                    f"{str(final)!r} is being made by {who}; wait for it to end, or stop it and run again"
-                )
-        time.sleep(0.1)
-    try:
-        since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()} since {since}".encode(), 0)
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _lock(path: Path) -> int | None:
-    """Handle of the locked file; None when another process holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The holder before us may have removed the file between our open and our lock: then it guards nothing.
-        if os.fstat(handle).st_ino == path.stat().st_ino:
-            return handle
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(handle)
-    return None
 
 
 def code_version() -> tuple[str, bool]:

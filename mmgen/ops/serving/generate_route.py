@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from mmgen.ops.serving.server import Served
+    from mmgen.ops.serving.served import Served
 
 MIME = {
     "text": "text/plain",

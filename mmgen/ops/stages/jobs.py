@@ -22,7 +22,8 @@ from mmgen.ops.runs.stages import Run, StageResult, find_output, open_run, run_s
 from mmgen.ops.runs.watchdog import watched
 from mmgen.ops.storage.objects import SCHEME
 from mmgen.ops.storage.roots import open_root
-from mmgen.ops.tracking.stage_run import Tracked, stage_run
+from mmgen.ops.tracking.stage_run import stage_run
+from mmgen.ops.tracking.tracked import Tracked
 from mmgen.progress import Progress, choose
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgen.errors import TrackingError
-from mmgen.ops.runs.stages import locked
+from mmgen.ops.storage.locks import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -19,7 +19,7 @@ from mmgen.ops.tracking.outbox import Entry
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from mmgen.ops.tracking.stage_run import Tracked
+    from mmgen.ops.tracking.tracked import Tracked
 
 POLL_SECONDS = 1.0
 """Between two looks at `metrics.jsonl`."""

@@ -27,7 +27,7 @@ from typing import Any
 
 from mmgen.errors import StorageError
 from mmgen.files import read_json, write_json
-from mmgen.ops.runs.stages import locked
+from mmgen.ops.storage.locks import locked
 
 STALE_SECONDS = 1800.0
 """Silence after which a holder on another machine counts as dead: thirty heartbeats, far more than clocks differ."""

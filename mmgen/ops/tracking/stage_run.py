@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgen.errors import StorageError, TrackingError
-from mmgen.files import SEAL, digest, read_json, sha256_file
+from mmgen.files import read_json
 from mmgen.ops.runs.attempts import cost
 from mmgen.ops.runs.keys import STAGES, flatten
 from mmgen.ops.runs.stages import scratch
@@ -37,6 +37,7 @@ from mmgen.ops.tracking.delivery import plain_files
 from mmgen.ops.tracking.kubeflow_runs import told
 from mmgen.ops.tracking.live_delivery import Follower
 from mmgen.ops.tracking.outbox import Entry
+from mmgen.ops.tracking.tracked import Tracked, model_sha256
 from mmgen.recipes import describe
 
 if TYPE_CHECKING:
@@ -44,21 +45,6 @@ if TYPE_CHECKING:
 
 REGISTER_SECONDS = 60.0
 """How long registration waits for its runs in MLflow, without which it cannot begin."""
-
-
-def model_sha256(model: Path) -> str:
-    """One sha256 for all files of a model folder, names included, a seal of its own left out."""
-    files = [path for path in plain_files(model, "**/*") if path.name != SEAL]
-    return digest({path.relative_to(model).as_posix(): sha256_file(path) for path in files})
-
-
-class Tracked:
-    """The two MLflow runs of a stage; their ids are empty as long as the tracker has not answered."""
-
-    def __init__(self) -> None:
-        self.experiment_id = ""
-        self.parent_id = ""
-        self.run_id = ""
 
 
 @contextlib.contextmanager

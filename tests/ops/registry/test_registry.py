@@ -16,7 +16,8 @@ from mmgen.ops.registry.registration import register
 from mmgen.ops.registry.registry import ModelVersion, champion, fetch, history
 from mmgen.ops.runs.stages import Run, run_stage
 from mmgen.ops.tracking.client import connected, tracking_uri
-from mmgen.ops.tracking.stage_run import model_sha256, stage_run
+from mmgen.ops.tracking.stage_run import stage_run
+from mmgen.ops.tracking.tracked import model_sha256
 from tests.support.runs import make_trained, small_run
 
 NAME = "mmgen-emoji"

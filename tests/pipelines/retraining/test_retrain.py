@@ -18,7 +18,8 @@ import yaml
 from click.testing import CliRunner
 
 from mmgen.errors import StorageError
-from mmgen.ops.runs.stages import locked, open_run
+from mmgen.ops.runs.stages import open_run
+from mmgen.ops.storage.locks import locked
 from mmgen.ops.validation.data_pin import pull
 from mmgen.progress import Progress
 from pipelines.choices import chosen
