@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mmgen.ops.runs.stages import scratch
+from mmgen.ops.runs.cache import scratch
 from mmgen.ops.tracking.stage_run import stage_run
 from tests.support.runs import small_run
 

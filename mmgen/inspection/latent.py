@@ -11,7 +11,8 @@ from torch import Tensor
 from mmgen.data.corpus import Corpus
 from mmgen.evaluation.tasks.task import Section
 from mmgen.examples import Example, sheet
-from mmgen.modalities.image import Picture, beside, resize
+from mmgen.modalities.contact_sheet import beside
+from mmgen.modalities.image import Picture, resize
 
 STEPS, DIRECTIONS = 9, 8
 

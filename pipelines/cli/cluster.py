@@ -255,7 +255,7 @@ def _request(
     profile: str,
     **where: str | None,
 ) -> Any:
-    from mmgen.ops.runs.stages import open_run
+    from mmgen.ops.runs.run import open_run
     from pipelines.cluster import submit as submitting
 
     named = images_of(images, dev)

@@ -81,8 +81,9 @@ def run(
     mmgen run emoji --set data.name=pets --init-from champion
     mmgen run --runner docker --image cpu=NAME@sha256:... --image gpu=NAME@sha256:...
     """
+    from mmgen.ops.runs.cache import flaw
     from mmgen.ops.runs.keys import STAGES
-    from mmgen.ops.runs.stages import flaw, open_run
+    from mmgen.ops.runs.run import open_run
     from mmgen.progress import choose
     from pipelines.local.plan import missing_data
     from pipelines.local.run import run_pipeline

@@ -15,7 +15,7 @@ from pipelines.choices import chosen
 from pipelines.terminal import show_table
 
 if TYPE_CHECKING:
-    from mmgen.ops.runs.stages import Run
+    from mmgen.ops.runs.run import Run
     from pipelines.local.containers import Containers
 
 SOURCES = ("text", "image", "sound", "video", "music")
@@ -198,7 +198,7 @@ def run_stage(
     With `other`, a data set, the model is judged there too, and `out` gets those scores with the gap to the first ones.
     """
     from mmgen.files import read_json
-    from mmgen.ops.runs.stages import open_run
+    from mmgen.ops.runs.run import open_run
     from mmgen.ops.stages.generalisation import elsewhere
     from mmgen.ops.stages.jobs import run_up_to
     from mmgen.ops.stages.outputs import copy_output

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mmgen.errors import ConfigError, DataError, TrackingError
 from mmgen.files import is_sealed, read_json
 from mmgen.ops.distributed.cluster_names import RUNNER
-from mmgen.ops.runs.stages import Run, find_output
+from mmgen.ops.runs.run import Run, find_output
 from mmgen.ops.stages import outputs
 from mmgen.ops.stages.jobs import INTERRUPTED, plain
 from mmgen.ops.storage.exclusive import shelf

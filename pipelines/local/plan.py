@@ -9,7 +9,7 @@ from typing import Any
 from mmgen import recipes
 from mmgen.ops.runs.keys import STAGES
 from mmgen.ops.runs.plan import plan as reasons_of
-from mmgen.ops.runs.stages import open_run
+from mmgen.ops.runs.run import open_run
 
 
 def missing_data(recipe: str, settings: Sequence[str], data_root: Path) -> str | None:

@@ -27,7 +27,7 @@ from typing import Any
 from mmgen.errors import ConfigError, MmgenError, StorageError
 from mmgen.files import is_sealed, refusal
 from mmgen.ops.runs.keys import CODE, STAGES
-from mmgen.ops.runs.stages import Run
+from mmgen.ops.runs.run import Run
 from mmgen.ops.storage.roots import address, open_root
 from mmgen.progress import Progress, read_events, replay
 from pipelines.local.containers import Containers

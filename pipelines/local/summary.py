@@ -12,7 +12,7 @@ import click
 
 from mmgen.errors import TrackingError
 from mmgen.files import read_json
-from mmgen.ops.runs.stages import Run
+from mmgen.ops.runs.run import Run
 from mmgen.ops.stages import outputs
 from mmgen.progress import clock
 from mmgen.recipes import on_own_data

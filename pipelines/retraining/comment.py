@@ -17,7 +17,7 @@ from typing import Any
 from mmgen.errors import ConfigError, TrackingError
 from mmgen.files import read_json, write_bytes, write_json
 from mmgen.ops.registry.lineage import lineage
-from mmgen.ops.runs.stages import Run
+from mmgen.ops.runs.run import Run
 from mmgen.progress import clock
 from pipelines.retraining.retrain import Outcome
 

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from mmgen import recipes
 from mmgen.errors import DataError, MmgenError
+from mmgen.ops.runs.cache import flaw
 from mmgen.ops.runs.keys import STAGES
-from mmgen.ops.runs.stages import Run, flaw, open_run
+from mmgen.ops.runs.run import Run, open_run
 from mmgen.ops.storage.locks import locked
 from mmgen.ops.validation.data_pin import has_remote, pull
 from mmgen.progress import Progress

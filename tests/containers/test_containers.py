@@ -13,7 +13,7 @@ import pytest
 
 from mmgen.files import open_sealed
 from mmgen.ops.runs.keys import STAGES
-from mmgen.ops.runs.stages import open_run
+from mmgen.ops.runs.run import open_run
 from tests.containers.conftest import BASE, COMMIT, Docker
 from tests.support.whole_run import SMALL, command, place
 

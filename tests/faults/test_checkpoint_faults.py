@@ -20,7 +20,7 @@ import torch
 from mmgen.errors import StorageError
 from mmgen.files import SEAL, open_sealed, write_json
 from mmgen.ops.housekeeping.leftovers import orphans
-from mmgen.ops.runs.stages import run_stage
+from mmgen.ops.runs.cache import run_stage
 from mmgen.training import checkpoints
 from mmgen.weights import load_tensors, save_tensors
 from tests.support.effort import effort

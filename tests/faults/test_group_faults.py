@@ -17,8 +17,9 @@ import torch.distributed
 from mmgen.errors import ConfigError, MmgenError, OutOfMemoryError, WorkersError
 from mmgen.files import sha256_file, write_json
 from mmgen.ops.distributed import torchrun
-from mmgen.ops.runs import attempts
-from mmgen.ops.runs.stages import Run, open_run, run_stage
+from mmgen.ops.runs import ledger
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.runs.run import Run, open_run
 from mmgen.ops.stages import jobs
 from mmgen.progress import Progress
 from tests.support.worker_group import SMALL
@@ -76,7 +77,7 @@ def test_a_killed_process_ends_in_a_group_that_goes_on_to_the_same_bytes(tiny_em
     assert jobs.train(killed, Progress()).state == "cached"
     for name in ("model/weights.safetensors", "samples/step-000240.png"):
         assert sha256_file(second.folder / name) == sha256_file(first.folder / name), name
-    rows = attempts.attempts(attempts.ledger(killed, "train"))
+    rows = ledger.attempts(ledger.ledger_of(killed, "train"))
     assert rows[0]["outcome"] in ("transient", "killed")  # torchrun may end the first process before it has said so
     assert [row["outcome"] for row in rows[1:]] == ["ok"]
     steps = [json.loads(line)["step"] for line in (second.folder / "metrics.jsonl").read_text().splitlines()]
@@ -92,7 +93,7 @@ def test_a_group_that_is_asked_to_stop_saves_a_checkpoint_and_leaves_nobody(tiny
         jobs.train(run, killer)
 
     assert processes(run.root, 0) + processes(run.root, 1) == []
-    assert [row["outcome"] for row in attempts.attempts(attempts.ledger(run, "train"))] == ["interrupted"]
+    assert [row["outcome"] for row in ledger.attempts(ledger.ledger_of(run, "train"))] == ["interrupted"]
     assert list((run.unfinished("train").parent / "scratch").glob("step-*/SEAL.json"))
     assert jobs.train(run, Progress()).state == "ran"
 
@@ -130,7 +131,7 @@ def test_a_group_ends_when_the_process_that_started_it_is_killed(tiny_emoji: Pat
 
     run = opened(root, tiny_emoji)
     assert jobs.train(run, Progress()).state == "ran"
-    assert [row["outcome"] for row in attempts.attempts(attempts.ledger(run, "train"))] == ["killed", "ok"]
+    assert [row["outcome"] for row in ledger.attempts(ledger.ledger_of(run, "train"))] == ["killed", "ok"]
 
 
 def test_an_error_that_was_told_is_what_ends_a_group() -> None:

@@ -29,7 +29,7 @@ from mmgen.data.imports.look import look_at
 from mmgen.data.imports.write import keys
 from mmgen.data.shards import Sample, packed, read_shard
 from mmgen.errors import ConfigError, DataError, MmgenError
-from mmgen.modalities import image, music, text
+from mmgen.modalities import contact_sheet, image, music, text
 from mmgen.page import page, safe
 from mmgen.untrusted import read_plain
 from tests.support import hostile
@@ -235,7 +235,7 @@ def test_16_nothing_that_a_picture_says_of_its_owner_is_in_any_output(tmp_path: 
         assert all(canary in data or kind == "PNG" for canary in canaries)
         array = image.read(data, "it")
         outputs = [image.encode(array, other) for other in image.FORMATS]
-        outputs += [image.encode(image.show([array], ["x"])), image.encode(image.resize(array, 32))]
+        outputs += [image.encode(contact_sheet.show([array], ["x"])), image.encode(image.resize(array, 32))]
         look = image.glance(data, "it", 16)[1].tobytes()
         assert not any(canary in made for canary in canaries for made in [*outputs, look]), kind
 

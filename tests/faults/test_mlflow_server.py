@@ -19,7 +19,7 @@ import pytest
 from mmgen.files import sha256_file
 from mmgen.ops.registry.registration import register
 from mmgen.ops.registry.registry import champion, fetch
-from mmgen.ops.runs.stages import run_stage
+from mmgen.ops.runs.cache import run_stage
 from mmgen.ops.tracking.client import connected
 from mmgen.ops.tracking.server import ServerConfig
 from mmgen.ops.tracking.stage_run import stage_run

@@ -13,7 +13,7 @@ import yaml
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import read_json
-from mmgen.ops.runs.stages import open_run
+from mmgen.ops.runs.run import open_run
 from mmgen.ops.stages import jobs
 from mmgen.progress import choose
 from pipelines.cluster import compile as compiling
@@ -128,7 +128,7 @@ time.sleep = lambda seconds: select.select([], [], [], seconds)
 from pathlib import Path
 from mmgen.files import read_json
 from mmgen.ops.stages import jobs
-from mmgen.ops.runs.stages import open_run
+from mmgen.ops.runs.run import open_run
 from mmgen.progress import choose
 from tests.support.whole_run import SMALL
 run = open_run("emoji", SMALL, Path(sys.argv[1]), Path(sys.argv[2]))

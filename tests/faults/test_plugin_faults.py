@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mmgen.ops.registry.registration import register
 from mmgen.ops.registry.registry import fetch, history
 from mmgen.ops.runs.keys import flatten
-from mmgen.ops.runs.stages import Run
+from mmgen.ops.runs.run import Run
 from mmgen.ops.tracking import outbox
 from mmgen.ops.tracking.dead_runs import reap
 from mmgen.ops.tracking.stage_run import stage_run

@@ -20,7 +20,7 @@ from mmgen.files import seal
 from mmgen.ops.registry.candidate import plain_name
 from mmgen.ops.registry.registration import register
 from mmgen.ops.registry.registry import fetch
-from mmgen.ops.runs.stages import Run
+from mmgen.ops.runs.run import Run
 from mmgen.ops.tracking.client import connected, tracking_uri
 from mmgen.ops.tracking.stage_run import stage_run
 from mmgen.ops.tracking.tracked import Tracked, model_sha256

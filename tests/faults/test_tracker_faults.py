@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from mmgen.files import write_json
-from mmgen.ops.runs.stages import Run, run_stage, scratch
+from mmgen.ops.runs.cache import run_stage, scratch
+from mmgen.ops.runs.run import Run
 from mmgen.ops.tracking import outbox
 from mmgen.ops.tracking.client import connected, pages
 from mmgen.ops.tracking.dead_runs import reap
@@ -38,7 +39,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STAGE = """
 import sys, time
 from pathlib import Path
-from mmgen.ops.runs.stages import run_stage, scratch
+from mmgen.ops.runs.cache import run_stage, scratch
 from mmgen.ops.tracking.stage_run import stage_run
 from tests.support.runs import small_run
 

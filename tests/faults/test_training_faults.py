@@ -230,7 +230,7 @@ def test_memory_that_runs_out_while_training_says_what_to_lower(
 HANGS = """
 import os, sys
 from pathlib import Path
-from mmgen.ops.runs import attempts
+from mmgen.ops.runs import attempts, ledger
 from mmgen.ops.runs.watchdog import watched
 from mmgen.progress import Progress
 from tests.support.runs import small_run
@@ -239,11 +239,11 @@ def item_that_never_comes(path):
     return open(path).read()  # a pipe that nobody writes to
 
 run = small_run(Path(sys.argv[1]))
-ledger = attempts.ledger(run, "train")
-ledger.parent.mkdir(parents=True)
+written = ledger.ledger_of(run, "train")
+written.parent.mkdir(parents=True)
 os.mkfifo(sys.argv[1] + "/pipe")
 with (
-    watched(Progress(), 3.0, lambda: attempts.end_open(run, "train", "stalled")) as progress,
+    watched(Progress(), 3.0, lambda: ledger.end_open(run, "train", "stalled")) as progress,
     attempts.attempt(run, "train"),
 ):
     for step in range(20):

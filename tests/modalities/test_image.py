@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
 from mmgen.errors import ConfigError, DataError
-from mmgen.modalities import image
+from mmgen.modalities import contact_sheet, image
 
 
 def encode(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -170,8 +170,8 @@ def test_the_name_picks_the_format(tmp_path: Path) -> None:
 def test_a_contact_sheet_has_a_tile_for_each_picture() -> None:
     red = np.asarray(RED)
 
-    one_row = image.show([red] * 3, ["red"] * 3)
-    two_rows = image.show(
+    one_row = contact_sheet.show([red] * 3, ["red"] * 3)
+    two_rows = contact_sheet.show(
         [red] * 5, [""] * 4 + ["a caption that is far too long for two lines of a tile " * 3], columns=4
     )
 
@@ -179,18 +179,18 @@ def test_a_contact_sheet_has_a_tile_for_each_picture() -> None:
     assert one_row.shape[0] * 2 > two_rows.shape[0] > one_row.shape[0]
     assert two_rows[0].min() == 255
     with pytest.raises(ValueError, match="3 pictures and 2 captions"):
-        image.show([red] * 3, ["a", "b"])
+        contact_sheet.show([red] * 3, ["a", "b"])
 
 
 def test_captions_wrap_to_three_lines_within_their_width() -> None:
     font = ImageFont.load_default(size=12)
 
     for text in ("red heart", "woman in manual wheelchair facing right, medium-light skin tone", "m" * 200, ""):
-        lines = image.wrap(text, 140, font)
+        lines = contact_sheet.wrap(text, 140, font)
         assert len(lines) <= 3
         assert all(font.getlength(line) <= 140 for line in lines)
-    assert image.wrap("m" * 200, 140, font)[-1].endswith("…")
-    assert image.wrap("red heart", 140, font) == ["red heart"]
+    assert contact_sheet.wrap("m" * 200, 140, font)[-1].endswith("…")
+    assert contact_sheet.wrap("red heart", 140, font) == ["red heart"]
 
 
 @pytest.mark.parametrize("letters", ["äöüß", "éèñçãőž", "жшё", "αλω", "عربي"])

@@ -10,8 +10,9 @@ import pytest
 
 from mmgen.files import write_bytes
 from mmgen.ops.distributed import processes, trainjob
-from mmgen.ops.runs import attempts
-from mmgen.ops.runs.stages import Run, find_output, run_stage
+from mmgen.ops.runs import attempts, ledger
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.runs.run import Run, find_output
 from mmgen.ops.stages import outputs
 from mmgen.ops.storage.roots import address, open_root
 from mmgen.ops.tracking.stage_run import _facts
@@ -101,14 +102,14 @@ def test_what_another_pod_has_sealed_is_found(run: Run, other: Run) -> None:
 
 def test_attempts_of_other_pods_count(run: Run, other: Run) -> None:
     for each in (run, other):
-        attempts.ledger(each, "train").parent.mkdir(parents=True)
+        ledger.ledger_of(each, "train").parent.mkdir(parents=True)
 
     with pytest.raises(ValueError, match="made to fail"), attempts.attempt(other, "train"):
         raise ValueError("made to fail")
     with attempts.attempt(run, "train"):
         pass
 
-    rows = attempts.attempts(attempts.ledger(run, "train"))
+    rows = ledger.attempts(ledger.ledger_of(run, "train"))
     assert [row["outcome"] for row in rows] == ["bug", "ok"]
     assert rows[0]["error"] == "a bug of mmgen, ValueError: made to fail"
 
@@ -116,7 +117,7 @@ def test_attempts_of_other_pods_count(run: Run, other: Run) -> None:
 def test_a_watcher_is_told_why_the_training_of_other_pods_ended(run: Run, other: Run) -> None:
     from mmgen.errors import DataError
 
-    attempts.ledger(other, "train").parent.mkdir(parents=True)
+    ledger.ledger_of(other, "train").parent.mkdir(parents=True)
     with pytest.raises(DataError), attempts.attempt(other, "train"):
         raise DataError("shard 'train-00001.tar' is cut; fetch it again")
 

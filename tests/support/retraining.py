@@ -18,8 +18,9 @@ import yaml
 from mmgen.data.dataset import load
 from mmgen.data.shards import Sample
 from mmgen.files import write_bytes, write_json
+from mmgen.ops.runs.cache import run_stage
 from mmgen.ops.runs.keys import STAGES
-from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.runs.run import Run
 from tests.conftest import rewrite
 from tests.support.observer import HEAVY, Observer
 from tests.support.runs import fill_gate

@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from mmgen.files import write_json
+from mmgen.ops.runs.cache import run_stage
 from mmgen.ops.runs.keys import STAGES, Keys
-from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.runs.run import Run
 from mmgen.recipes import Recipe
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmgen.errors import BudgetError, ConfigError, DataError, OutOfMemoryError, WorkersError
 from mmgen.ops.runs.keys import CODE
-from mmgen.ops.runs.stages import Run
+from mmgen.ops.runs.run import Run
 
 GRACE_SECONDS = 60.0
 """How long processes that were asked to stop may take; torchrun itself kills its own after 30."""

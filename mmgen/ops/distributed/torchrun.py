@@ -19,7 +19,8 @@ from pathlib import Path
 from mmgen.errors import MmgenError, WorkersError
 from mmgen.files import is_sealed
 from mmgen.ops.distributed import processes
-from mmgen.ops.runs.stages import Run, StageResult
+from mmgen.ops.runs.cache import StageResult
+from mmgen.ops.runs.run import Run
 from mmgen.ops.storage.roots import address
 from mmgen.progress import Progress, read_events, replay
 

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 from mmgen.errors import ConfigError, MmgenError, TrainingError, WorkersError
 from mmgen.ops.distributed import processes
 from mmgen.ops.distributed.cluster_names import QUEUE, TRAINING_RUNTIME
-from mmgen.ops.runs import attempts
-from mmgen.ops.runs.stages import Run, StageResult, find_output
+from mmgen.ops.runs import ledger
+from mmgen.ops.runs.cache import StageResult
+from mmgen.ops.runs.run import Run, find_output
 from mmgen.ops.storage.roots import address
 from mmgen.progress import Progress
 
@@ -249,12 +250,12 @@ def ending(job: Mapping[str, Any]) -> str | None:
 
 def _reason(run: Run, otherwise: str) -> MmgenError:
     """The error that the last attempt in the ledger ended with: its process is gone, and its exit code with it."""
-    attempts.fetch(run)
-    rows = attempts.attempts(attempts.ledger(run, "train"))
+    ledger.fetch(run)
+    rows = ledger.attempts(ledger.ledger_of(run, "train"))
     if not rows:
         return WorkersError(f"{otherwise}; no process of it has begun to train; run again")
     outcome, why = rows[-1]["outcome"], rows[-1].get("error", "")
-    code = {outcome: code for code, outcome in attempts.OUTCOMES.items()}.get(outcome, WorkersError.exit_code)
+    code = {outcome: code for code, outcome in ledger.OUTCOMES.items()}.get(outcome, WorkersError.exit_code)
     kind = TrainingError if outcome == "training" else processes.ERRORS.get(code, WorkersError)
     return kind(why or f"{otherwise}; the last attempt ended as {outcome!r}, its log says more")
 

@@ -12,7 +12,7 @@ from mmgen.files import open_sealed, read_json
 from mmgen.ops.gate.decision import Decision
 
 if TYPE_CHECKING:
-    from mmgen.ops.runs.stages import Run
+    from mmgen.ops.runs.run import Run
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,126}[A-Za-z0-9])?")
 

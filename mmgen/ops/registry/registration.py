@@ -15,7 +15,7 @@ from mmgen.ops.registry.candidate import candidate
 from mmgen.ops.registry.champions import NOBODY, move
 from mmgen.ops.registry.packaging import log_model
 from mmgen.ops.registry.registry import AWAITING, ModelVersion, model_name, version_of
-from mmgen.ops.runs.attempts import cost
+from mmgen.ops.runs.ledger import cost
 from mmgen.ops.tracking.client import connected, pages, tracking_uri
 from mmgen.ops.tracking.concurrent_writes import again
 from mmgen.ops.tracking.stage_run import run_tags
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as Entry
 
-    from mmgen.ops.runs.stages import Run
+    from mmgen.ops.runs.run import Run
 
 LINEAGE = ("mmgen.run_key", "mmgen.data_version", "mmgen.git_commit", "mmgen.kfp_run_id", "mmgen.model_sha256")
 """Tags of a version that say where it comes from; whatever else says so must agree, as `lineage_check` finds out."""

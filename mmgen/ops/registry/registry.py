@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.ops.registry.candidate import plain_name
-from mmgen.ops.runs.stages import sealed_output
+from mmgen.ops.runs.cache import sealed_output
 from mmgen.ops.tracking.client import connected, pages, tracking_uri
 from mmgen.ops.tracking.tracked import model_sha256
 from mmgen.recipes import Recipe, on_own_data

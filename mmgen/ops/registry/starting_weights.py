@@ -13,8 +13,8 @@ from mmgen.errors import ConfigError, StorageError
 from mmgen.files import is_sealed, open_sealed
 from mmgen.models import CONFIG, WEIGHTS
 from mmgen.ops.registry import registry
+from mmgen.ops.runs.cache import run_stage, sealed_output
 from mmgen.ops.runs.keys import LENGTH
-from mmgen.ops.runs.stages import run_stage, sealed_output
 from mmgen.ops.tracking.tracked import model_sha256
 from mmgen.recipes import NAMES, Recipe, get
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mmgen.files import SEAL, is_sealed, read_json
+from mmgen.ops.runs.cache import flaw, place, scratch
 from mmgen.ops.runs.keys import STAGES, changes
-from mmgen.ops.runs.stages import Run, flaw, place, scratch
+from mmgen.ops.runs.run import Run
 from mmgen.ops.storage.roots import store_of
 
 

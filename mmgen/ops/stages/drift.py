@@ -18,7 +18,7 @@ from mmgen.data.changes.profile import MEASURES, shifts, worst_words
 from mmgen.errors import DataError, StorageError, TrackingError
 from mmgen.files import open_sealed, read_json, write_json
 from mmgen.ops.runs.keys import RULES
-from mmgen.ops.runs.stages import Run
+from mmgen.ops.runs.run import Run
 from mmgen.ops.validation.checks import PROFILE
 
 

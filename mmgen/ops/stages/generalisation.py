@@ -15,8 +15,9 @@ from mmgen.data.dataset import data_version, load
 from mmgen.errors import ConfigError
 from mmgen.evaluation.metrics.bootstrap import gap_interval
 from mmgen.files import read_json, write_json
+from mmgen.ops.runs.cache import run_stage
 from mmgen.ops.runs.keys import key_of
-from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.runs.run import Run
 from mmgen.progress import Progress
 
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from mmgen.errors import ConfigError, MmgenError, OutrunError
 from mmgen.files import is_sealed, read_json, write_json
-from mmgen.ops.runs import attempts
+from mmgen.ops.runs import attempts, ledger
+from mmgen.ops.runs.cache import StageResult, run_stage, scratch, sealed_output
 from mmgen.ops.runs.keys import RULES, STAGES
-from mmgen.ops.runs.stages import Run, StageResult, find_output, open_run, run_stage, scratch, sealed_output, throw_away
+from mmgen.ops.runs.run import Run, find_output, open_run, throw_away
 from mmgen.ops.runs.watchdog import watched
 from mmgen.ops.storage.objects import SCHEME
 from mmgen.ops.storage.roots import open_root
@@ -184,7 +185,7 @@ def train(run: Run, progress: Progress, *, kfp_run: str = "", workers: Workers |
         set_aside = sorted(
             {entry["key"] for entry in read_json(run.sealed("validate") / "validation.json")["quarantined"]}
         )
-        start, parts = initial_model(run.root, run.recipe), attempts.parts(run, "train")
+        start, parts = initial_model(run.root, run.recipe), ledger.parts(run, "train")
         if parts > 1:
             progress.note(f"memory ran out before: each batch is taken in {parts} parts; the weights differ a little")
         tell({"quarantined": set_aside, "parts": parts})
@@ -284,7 +285,7 @@ def report(run: Run, progress: Progress, *, kfp_run: str = "") -> StageResult:
             sealed_output(run.root, "evaluate", scores)
             if (folder := run.root / "stages" / "evaluate" / scores).joinpath("metrics.json").is_file():
                 folders["champion"] = folder  # else it could not be scored, and the verdict says why
-        spent = attempts.cost(run).text()
+        spent = ledger.cost(run).text()
         facts = {**run.facts("report"), "kfp_run": kfp_run, "cost": spent, "drift": drift.found(run)}
         write_report(run.recipe, run.data_folder, folders, out, facts=facts)
 
@@ -321,7 +322,7 @@ def run_up_to(stage: str, run: Run, progress: Progress) -> StageResult:
 
 def _watched(stage: str, run: Run, progress: Progress) -> contextlib.AbstractContextManager[Progress]:
     """The progress of a stage, which ends the process when it stands still."""
-    return watched(progress, run.recipe.limits.stall_seconds, lambda: attempts.end_open(run, stage, "stalled"))
+    return watched(progress, run.recipe.limits.stall_seconds, lambda: ledger.end_open(run, stage, "stalled"))
 
 
 def _run(

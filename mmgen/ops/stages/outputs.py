@@ -9,7 +9,8 @@ from typing import Any
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import is_sealed, read_json, refusal, write_bytes
-from mmgen.ops.runs.stages import Run, place
+from mmgen.ops.runs.cache import place
+from mmgen.ops.runs.run import Run
 from mmgen.ops.storage.roots import address
 
 SHOWN = 15

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from mmgen.errors import ConfigError, DataError, StorageError
 from mmgen.files import write_json
 from mmgen.ops.gate.gate import UNSCORED
+from mmgen.ops.runs.cache import run_stage
 from mmgen.ops.runs.keys import key_of, scores_parts
-from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.runs.run import Run
 
 if TYPE_CHECKING:
     from mmgen.progress import Progress

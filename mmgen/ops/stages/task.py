@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from mmgen.errors import MmgenError, OutOfMemoryError, StorageError
 from mmgen.ops.distributed import processes
-from mmgen.ops.runs.stages import Run, open_run
+from mmgen.ops.runs.run import Run, open_run
 from mmgen.ops.stages import jobs
 from mmgen.ops.storage.roots import open_root
 

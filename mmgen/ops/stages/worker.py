@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from mmgen.errors import MmgenError, WorkersError
 from mmgen.ops.distributed import processes
-from mmgen.ops.runs.stages import Run, open_run
+from mmgen.ops.runs.run import Run, open_run
 from mmgen.ops.stages import jobs
 from mmgen.ops.storage.roots import open_root
 from mmgen.progress import Progress

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 
 from mmgen.errors import StorageError, TrackingError
 from mmgen.files import read_json
-from mmgen.ops.runs.attempts import cost
+from mmgen.ops.runs.cache import scratch
 from mmgen.ops.runs.keys import STAGES, flatten
-from mmgen.ops.runs.stages import scratch
+from mmgen.ops.runs.ledger import cost
 from mmgen.ops.storage.roots import address
 from mmgen.ops.tracking import outbox
 from mmgen.ops.tracking.client import redacted, tracking_uri
@@ -41,7 +41,7 @@ from mmgen.ops.tracking.tracked import Tracked, model_sha256
 from mmgen.recipes import describe
 
 if TYPE_CHECKING:
-    from mmgen.ops.runs.stages import Run
+    from mmgen.ops.runs.run import Run
 
 REGISTER_SECONDS = 60.0
 """How long registration waits for its runs in MLflow, without which it cannot begin."""

@@ -24,8 +24,9 @@ import yaml
 from mmgen.errors import BudgetError, ConfigError, MmgenError, OutOfMemoryError, TrainingError, WorkersError
 from mmgen.files import write_json
 from mmgen.ops.distributed import torchrun, trainjob
-from mmgen.ops.runs import attempts
-from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.runs import ledger
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.runs.run import Run
 from mmgen.progress import Progress
 from mmgen.training.config import TrainingConfig
 from tests.support.cluster.manifests import CRDS, ROOT, closed
@@ -199,10 +200,10 @@ def test_a_trainjob_that_has_ended_makes_room_for_a_new_one(
 def test_a_trainjob_that_failed_ends_with_the_reason_in_the_ledger(
     api: Api, watcher: trainjob.Watcher, run: Run, outcome: str | None, kind: type[MmgenError]
 ) -> None:
-    ledger = attempts.ledger(run, "train")
-    ledger.parent.mkdir(parents=True)
+    written = ledger.ledger_of(run, "train")
+    written.parent.mkdir(parents=True)
     if outcome:
-        ledger.write_text(json.dumps({"attempt": 1, "outcome": outcome}) + "\n")
+        written.write_text(json.dumps({"attempt": 1, "outcome": outcome}) + "\n")
     api.next = [dict, lambda: status("Failed")]
 
     with pytest.raises(kind, match=r"TrainJob mmgen-\w+: Failed \(JobsDone\) said by a test") as caught:

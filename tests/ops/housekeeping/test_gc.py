@@ -12,7 +12,8 @@ from mmgen.errors import TrackingError
 from mmgen.ops.housekeeping.gc import garbage, remove
 from mmgen.ops.registry.registration import register
 from mmgen.ops.registry.registry import champion
-from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.runs.run import Run
 from mmgen.ops.storage.locks import locked
 from mmgen.ops.tracking.stage_run import stage_run
 from tests.support.runs import make_trained, small_run

@@ -11,7 +11,7 @@ import pytest
 from mmgen.files import read_json, write_json
 from mmgen.ops.registry.lineage_check import check
 from mmgen.ops.registry.registration import register
-from mmgen.ops.runs.stages import Run
+from mmgen.ops.runs.run import Run
 from mmgen.ops.tracking.client import connected, tracking_uri
 from mmgen.ops.tracking.stage_run import stage_run
 from tests.support.runs import make_trained, small_run

@@ -14,7 +14,8 @@ from mmgen.files import read_json
 from mmgen.ops.registry.champions import promote, rollback
 from mmgen.ops.registry.registration import register
 from mmgen.ops.registry.registry import ModelVersion, champion, fetch, history
-from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.runs.run import Run
 from mmgen.ops.tracking.client import connected, tracking_uri
 from mmgen.ops.tracking.stage_run import stage_run
 from mmgen.ops.tracking.tracked import model_sha256

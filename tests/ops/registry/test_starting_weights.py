@@ -11,7 +11,7 @@ from mmgen.errors import ConfigError, StorageError
 from mmgen.files import is_sealed
 from mmgen.ops.registry.registration import register
 from mmgen.ops.registry.starting_weights import initial_model, setting
-from mmgen.ops.runs.stages import run_stage
+from mmgen.ops.runs.cache import run_stage
 from mmgen.ops.tracking.stage_run import stage_run
 from mmgen.ops.tracking.tracked import model_sha256
 from mmgen.recipes import get

@@ -13,7 +13,8 @@ from mmgen.data.corpus import load_corpus
 from mmgen.errors import DataError, TrackingError
 from mmgen.ops.registry.champions import promote
 from mmgen.ops.registry.registration import register
-from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.runs.run import Run
 from mmgen.ops.stages import drift
 from mmgen.ops.tracking.stage_run import stage_run
 from mmgen.ops.validation.tables import Row, describe

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmgen.files import sha256_file
-from mmgen.ops.runs.attempts import attempts, ledger
-from mmgen.ops.runs.stages import Run, open_run
+from mmgen.ops.runs.ledger import attempts, ledger_of
+from mmgen.ops.runs.run import Run, open_run
 from mmgen.ops.stages import jobs
 from mmgen.ops.storage import checkpoints
 from mmgen.ops.storage.objects import ObjectStore
@@ -62,7 +62,7 @@ def test_a_judge_that_was_stopped_goes_on_and_its_curve_is_in_mlflow(root: Path,
     assert jobs.judge(run, seen).state == "ran"
 
     assert seen.steps == list(range(STOP, STEPS + 1))
-    assert [row["outcome"] for row in attempts(ledger(run, "judge"))] == ["interrupted", "ok"]
+    assert [row["outcome"] for row in attempts(ledger_of(run, "judge"))] == ["interrupted", "ok"]
     with connected(tracking_uri(root)) as client:
         found = client.search_runs([each.experiment_id for each in client.search_experiments()])
         curves = [client.get_metric_history(each.info.run_id, "loss_judge") for each in found]

@@ -16,7 +16,7 @@ import pytest
 from mmgen.errors import DataError
 from mmgen.files import is_sealed
 from mmgen.ops.distributed import processes
-from mmgen.ops.runs.attempts import attempts
+from mmgen.ops.runs.ledger import attempts
 from mmgen.ops.stages import task
 from tests.support.whole_run import ROOT, SMALL, place
 

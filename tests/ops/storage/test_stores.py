@@ -23,9 +23,10 @@ from mmgen.errors import ConfigError, DataError, StorageError
 from mmgen.files import SEAL, is_sealed, open_sealed, read_json, seal, write_bytes, write_json
 from mmgen.ops.registry import promotions
 from mmgen.ops.registry.promotions import Move
-from mmgen.ops.runs import stages
+from mmgen.ops.runs import cache
+from mmgen.ops.runs.cache import StageResult, run_stage, scratch, sealed_output
 from mmgen.ops.runs.data_store import data_folder, push_data
-from mmgen.ops.runs.stages import StageResult, run_stage, scratch, sealed_output, throw_away
+from mmgen.ops.runs.run import throw_away
 from mmgen.ops.storage import checkpoints
 from mmgen.ops.storage.checkpoints import forget, mirrored
 from mmgen.ops.storage.exclusive import shelf
@@ -140,7 +141,7 @@ def test_a_stage_only_in_the_store_is_found_by_those_who_only_read(pods: list[Pa
 def test_a_stage_whose_upload_failed_is_uploaded_by_the_next_try_without_being_made_again(
     pods: list[Path], s3: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "store_of", lambda root: ObjectStore.at(read_json(root / REMOTE)["url"], TWICE))
+    monkeypatch.setattr(cache, "store_of", lambda root: ObjectStore.at(read_json(root / REMOTE)["url"], TWICE))
     calls: list[Path] = []
     s3.set("500", only="PUT")
     with pytest.raises(StorageError, match="the store failed"):

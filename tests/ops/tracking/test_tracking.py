@@ -14,8 +14,8 @@ import pytest
 
 from mmgen.errors import DataError, TrackingError
 from mmgen.files import write_json
-from mmgen.ops.runs.attempts import cost
-from mmgen.ops.runs.stages import Run
+from mmgen.ops.runs.ledger import cost
+from mmgen.ops.runs.run import Run
 from mmgen.ops.stages import jobs
 from mmgen.ops.tracking.client import connected, redacted, tracking_uri
 from mmgen.ops.tracking.stage_run import stage_run

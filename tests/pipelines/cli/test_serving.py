@@ -12,7 +12,8 @@ import pytest
 
 from mmgen.generate import Generator
 from mmgen.modalities import image
-from mmgen.ops.runs.stages import Run, run_stage
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.runs.run import Run
 from tests.ops.registry.test_registry import registered
 from tests.support.runs import small_run
 from tests.support.serving import DRAW, Server, fill_lively_model, started

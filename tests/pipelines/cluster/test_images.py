@@ -16,7 +16,7 @@ import pytest
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import open_sealed
 from mmgen.ops.runs import keys
-from mmgen.ops.runs.stages import code_version
+from mmgen.ops.runs.run import code_version
 from mmgen.ops.stages.scores import scores_of
 from mmgen.progress import Progress
 from pipelines.cluster import lock

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from mmgen.errors import ConfigError, MmgenError
-from mmgen.ops.runs.stages import run_stage
+from mmgen.ops.runs.cache import run_stage
 from pipelines.cluster import auth, schedules, server
 from pipelines.cluster import submit as submitting
 from pipelines.cluster.auth import ClusterError, credentials

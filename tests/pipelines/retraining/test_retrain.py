@@ -18,7 +18,7 @@ import yaml
 from click.testing import CliRunner
 
 from mmgen.errors import StorageError
-from mmgen.ops.runs.stages import open_run
+from mmgen.ops.runs.run import open_run
 from mmgen.ops.storage.locks import locked
 from mmgen.ops.validation.data_pin import pull
 from mmgen.progress import Progress

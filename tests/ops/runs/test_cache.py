@@ -18,8 +18,9 @@ import pytest
 
 from mmgen.errors import ConfigError, DataError, StorageError
 from mmgen.files import SEAL, open_sealed, seal
+from mmgen.ops.runs.cache import StageResult, flaw, run_stage, scratch
 from mmgen.ops.runs.plan import plan
-from mmgen.ops.runs.stages import StageResult, flaw, open_run, run_stage, scratch
+from mmgen.ops.runs.run import open_run
 from mmgen.ops.stages.scores import scores_of
 from mmgen.progress import Progress
 from tests.support.runs import small_run
@@ -29,7 +30,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from mmgen.ops.runs.stages import run_stage, scratch
+from mmgen.ops.runs.cache import run_stage, scratch
 
 def work(out):
     (out / "half.txt").write_text("half")
