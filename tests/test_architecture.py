@@ -152,7 +152,7 @@ def test_the_command_line_and_the_plan_load_nothing_heavy(tmp_path: Path) -> Non
 
     *_, loaded = imported(
         tmp_path,
-        ["pipelines.cli.main", "pipelines.local.plan", "mmgen.ops.stages.jobs", "mmgen.ops.runs.keys", *recipes],
+        ["pipelines.cli.main", "pipelines.local.plan", "mmgen.ops.stages.task", "mmgen.ops.runs.keys", *recipes],
     )
 
     assert not loaded & (HEAVY | {"torch", "numpy", "rich", "yaml"})

@@ -200,8 +200,8 @@ def run_stage(
     from mmgen.files import read_json
     from mmgen.ops.runs.run import open_run
     from mmgen.ops.stages.generalisation import elsewhere
-    from mmgen.ops.stages.jobs import run_up_to
     from mmgen.ops.stages.outputs import copy_output
+    from mmgen.ops.stages.table import run_up_to
     from mmgen.progress import choose
 
     opened = open_run(*chosen(recipe, settings), root, data_root)

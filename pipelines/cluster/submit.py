@@ -22,7 +22,7 @@ from mmgen.files import is_sealed, read_json
 from mmgen.ops.distributed.cluster_names import RUNNER
 from mmgen.ops.runs.run import Run, find_output
 from mmgen.ops.stages import outputs
-from mmgen.ops.stages.jobs import INTERRUPTED, plain
+from mmgen.ops.stages.parameters import INTERRUPTED, plain
 from mmgen.ops.storage.exclusive import shelf
 from mmgen.ops.storage.roots import address
 from pipelines.cluster.auth import ClusterError

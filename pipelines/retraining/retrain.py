@@ -122,7 +122,7 @@ def _done(run: Run) -> bool:
 
 def _on_cluster(run: Run, progress: Progress, promote: bool, images: Images, began: float) -> Outcome:
     """Validate here, so that bad data start no pod, then submit and wait."""
-    from mmgen.ops.stages.jobs import run_up_to
+    from mmgen.ops.stages.table import run_up_to
     from pipelines.cluster.client import connect
 
     cluster = connect()

@@ -44,7 +44,7 @@ def limited(root: Path, **limits: Any) -> Run:
 
 
 def try_once(run: Run, work: Any, stage: str = "train") -> None:
-    """As `jobs` runs a stage, without MLflow."""
+    """As `stages.stage.make`, without MLflow."""
 
     def guarded(out: Path) -> None:
         with attempts.attempt(run, stage):

@@ -20,7 +20,7 @@ from mmgen.ops.distributed import torchrun
 from mmgen.ops.runs import ledger
 from mmgen.ops.runs.cache import run_stage
 from mmgen.ops.runs.run import Run, open_run
-from mmgen.ops.stages import jobs
+from mmgen.ops.stages.train import train
 from mmgen.progress import Progress
 from tests.support.worker_group import SMALL
 
@@ -66,15 +66,15 @@ class Killer(Progress):
 @pytest.mark.minutes
 def test_a_killed_process_ends_in_a_group_that_goes_on_to_the_same_bytes(tiny_emoji: Path, tmp_path: Path) -> None:
     whole = opened(tmp_path / "whole", tiny_emoji)
-    first = jobs.train(whole, Progress())
+    first = train(whole, Progress())
     killed = opened(tmp_path / "runs", tiny_emoji)
 
     killer = Killer(signal.SIGKILL, killed.root, rank=1)
-    second = jobs.train(killed, killer)
+    second = train(killed, killer)
 
     assert killer.seen
     assert (first.state, second.state) == ("ran", "ran")
-    assert jobs.train(killed, Progress()).state == "cached"
+    assert train(killed, Progress()).state == "cached"
     for name in ("model/weights.safetensors", "samples/step-000240.png"):
         assert sha256_file(second.folder / name) == sha256_file(first.folder / name), name
     rows = ledger.attempts(ledger.ledger_of(killed, "train"))
@@ -90,18 +90,18 @@ def test_a_group_that_is_asked_to_stop_saves_a_checkpoint_and_leaves_nobody(tiny
     killer = Killer(signal.SIGTERM, run.root, rank=None)
 
     with pytest.raises(KeyboardInterrupt):
-        jobs.train(run, killer)
+        train(run, killer)
 
     assert processes(run.root, 0) + processes(run.root, 1) == []
     assert [row["outcome"] for row in ledger.attempts(ledger.ledger_of(run, "train"))] == ["interrupted"]
     assert list((run.unfinished("train").parent / "scratch").glob("step-*/SEAL.json"))
-    assert jobs.train(run, Progress()).state == "ran"
+    assert train(run, Progress()).state == "ran"
 
 
 STARTS = """
 import os, sys
 from pathlib import Path
-from mmgen.ops.stages import jobs
+from mmgen.ops.stages.train import train
 from mmgen.progress import Progress
 from tests.faults.test_group_faults import opened
 
@@ -110,7 +110,7 @@ class Spoken(Progress):
         if done > 20:
             print("under way", flush=True)
 
-jobs.train(opened(Path(sys.argv[1]), Path(sys.argv[2])), Spoken())
+train(opened(Path(sys.argv[1]), Path(sys.argv[2])), Spoken())
 """
 
 
@@ -130,7 +130,7 @@ def test_a_group_ends_when_the_process_that_started_it_is_killed(tiny_emoji: Pat
     assert left == []
 
     run = opened(root, tiny_emoji)
-    assert jobs.train(run, Progress()).state == "ran"
+    assert train(run, Progress()).state == "ran"
     assert [row["outcome"] for row in ledger.attempts(ledger.ledger_of(run, "train"))] == ["killed", "ok"]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mmgen.errors import MmgenError, WorkersError
 from mmgen.files import is_sealed
-from mmgen.ops.distributed import processes
+from mmgen.ops.distributed import processes, trainjob
 from mmgen.ops.runs.cache import StageResult
 from mmgen.ops.runs.run import Run
 from mmgen.ops.storage.roots import address
@@ -34,8 +34,6 @@ Watch = Callable[[Run, Progress, str], StageResult]
 def watcher(run: Run) -> Watch | None:
     """What starts and watches the processes that train; None where this process does it itself."""
     if os.environ.get("MMGEN_TRAIN_NODES"):
-        from mmgen.ops.distributed import trainjob
-
         return trainjob.train
     return train if run.recipe.training.processes > 1 else None
 

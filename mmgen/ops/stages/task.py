@@ -23,7 +23,9 @@ from collections.abc import Callable
 from mmgen.errors import MmgenError, OutOfMemoryError, StorageError
 from mmgen.ops.distributed import processes
 from mmgen.ops.runs.run import Run, open_run
-from mmgen.ops.stages import jobs
+from mmgen.ops.stages import parameters
+from mmgen.ops.stages.gate import score_for_gate
+from mmgen.ops.stages.table import FUNCTIONS
 from mmgen.ops.storage.roots import open_root
 
 RESTARTS = "MMGEN_RESTARTS"
@@ -61,14 +63,14 @@ def perform(
     """
     restarts = int(os.environ.get(RESTARTS) or 0)
     if not restarts:
-        with jobs.opened(stage, recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
+        with parameters.opened(stage, recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
             try:
                 _do(stage, job, kfp_run, promote)
             finally:
                 if finished:
                     finished(job.run)
             return job.run
-    jobs.plain(recipe, settings, root, data)
+    parameters.plain(recipe, settings, root, data)
     words = (stage, recipe, settings, root, data, kfp_run, str(promote))
     failure: SystemExit | None = None
     try:
@@ -76,7 +78,7 @@ def perform(
     except SystemExit as error:
         failure = error
     try:
-        run = open_run(recipe, jobs.split(settings), open_root(root), open_root(data))
+        run = open_run(recipe, parameters.split(settings), open_root(root), open_root(data))
     except MmgenError:  # the child has said so
         raise failure or SystemExit(StorageError.exit_code) from None
     if finished:
@@ -93,7 +95,7 @@ def _supervise(stage: str, command: list[str], restarts: int) -> None:
             with processes.child(command) as started:
                 code = started.wait()
         except KeyboardInterrupt:
-            raise SystemExit(jobs.INTERRUPTED) from None
+            raise SystemExit(parameters.INTERRUPTED) from None
         if code == 0:
             return
         if code > 0 and code not in PASSING:
@@ -107,27 +109,27 @@ def _supervise(stage: str, command: list[str], restarts: int) -> None:
             with processes.interrupted():
                 time.sleep(PAUSE_SECONDS * 2**restart)
         except KeyboardInterrupt:
-            raise SystemExit(jobs.INTERRUPTED) from None
+            raise SystemExit(parameters.INTERRUPTED) from None
 
 
-def _do(stage: str, job: jobs.Job, kfp_run: str, promote: bool) -> None:
+def _do(stage: str, job: parameters.Job, kfp_run: str, promote: bool) -> None:
     more = {"promote": promote} if stage == "register" else {}
-    jobs.JOBS[stage](job.run, job.progress, kfp_run=kfp_run, **more)
+    FUNCTIONS[stage](job.run, job.progress, kfp_run=kfp_run, **more)
     if stage == "evaluate":
-        jobs.score_for_gate(job.run, job.progress)
+        score_for_gate(job.run, job.progress)
 
 
 def main(stage: str, recipe: str, settings: str, root: str, data: str, kfp_run: str, promote: str) -> int:
     """Do one stage as the child of a task; returns the exit code."""
     processes.end_with_parent()
     try:
-        with jobs.opened(stage, recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
+        with parameters.opened(stage, recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job:
             _do(stage, job, kfp_run, promote == "True")
     except MmgenError as error:
         print(f"mmgen: stage {stage}: {error}", file=sys.stderr)  # last in the log, where people look first
         return error.exit_code
     except KeyboardInterrupt:
-        return jobs.INTERRUPTED
+        return parameters.INTERRUPTED
     return 0
 
 

@@ -1,8 +1,8 @@
 """One process of a training in several: `torchrun -m mmgen.ops.stages.worker RECIPE SETTINGS ROOT DATA KFP_RUN`.
 
-The first process does the whole stage, as `jobs.train` does it alone. The others only compute their shares; they learn
-from the first what it read, and write nothing. A process ends with 0 unless starting all of them again could help:
-what is wrong has been told in the events, or stands in the ledger of attempts.
+The first process does the whole stage, as `train` does it alone. The others only compute their shares; they learn from
+the first what it read, and write nothing. A process ends with 0 unless starting all of them again could help: what is
+wrong has been told in the events, or stands in the ledger of attempts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from mmgen.errors import MmgenError, WorkersError
 from mmgen.ops.distributed import processes
 from mmgen.ops.runs.run import Run, open_run
-from mmgen.ops.stages import jobs
+from mmgen.ops.stages import parameters
+from mmgen.ops.stages.train import train as train_stage
 from mmgen.ops.storage.roots import open_root
 from mmgen.progress import Progress
 
@@ -33,12 +34,12 @@ def main(recipe: str, settings: str, root: str, data: str, kfp_run: str) -> int:
     try:
         if os.environ["RANK"] == "0":
             with (
-                jobs.opened("train", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job,
+                parameters.opened("train", recipe, settings, root, data, events=os.environ.get("MMGEN_EVENTS")) as job,
                 joined(job.run.recipe.training.device) as workers,
             ):
-                jobs.train(job.run, job.progress, kfp_run=kfp_run, workers=workers)
+                train_stage(job.run, job.progress, kfp_run=kfp_run, workers=workers)
         else:
-            run = open_run(recipe, jobs.split(settings), open_root(root), open_root(data))
+            run = open_run(recipe, parameters.split(settings), open_root(root), open_root(data))
             with joined(run.recipe.training.device) as workers:
                 _help(run, workers)
     except MmgenError as error:

@@ -15,7 +15,7 @@ from mmgen.ops.registry.champions import NOBODY, check_verdict, move, promote, r
 from mmgen.ops.registry.promotions import moves
 from mmgen.ops.registry.registration import register
 from mmgen.ops.registry.registry import history, holder
-from mmgen.ops.stages import jobs
+from mmgen.ops.stages.register import register as register_stage
 from mmgen.ops.storage.exclusive import FolderShelf, shelf
 from mmgen.ops.tracking import concurrent_writes
 from mmgen.ops.tracking.client import connected, tracking_uri
@@ -158,16 +158,16 @@ def test_a_verdict_about_another_champion_does_not_promote_and_is_thrown_away(ro
     progress = choose(None, sys.stderr)
     for run in (first, second):
         make_trained(run, shade=int(run.keys.run_key[:4]))  # both against nobody: they ran at the same time
-    jobs.register(first, progress)
+    register_stage(first, progress)
 
     with pytest.raises(OutrunError, match=r"is version 1, not nobody as was expected: .* run again"):
-        jobs.register(second, progress)
+        register_stage(second, progress)
 
     assert aliases(root) == {"champion": "1"}
     assert not second.folder("gate").exists()
     assert not second.folder("register").exists()
     make_trained(second, shade=2, champion="1")
-    jobs.register(second, progress)
+    register_stage(second, progress)
     assert aliases(root) == {"champion": "2", "previous": "1"}
     assert len(history(root, NAME)) == 2
 

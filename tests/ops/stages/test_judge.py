@@ -9,7 +9,7 @@ import pytest
 from mmgen.files import sha256_file
 from mmgen.ops.runs.ledger import attempts, ledger_of
 from mmgen.ops.runs.run import Run, open_run
-from mmgen.ops.stages import jobs
+from mmgen.ops.stages.judge import judge
 from mmgen.ops.storage import checkpoints
 from mmgen.ops.storage.objects import ObjectStore
 from mmgen.ops.storage.roots import open_root
@@ -56,10 +56,10 @@ def weights(run: Run) -> str:
 def test_a_judge_that_was_stopped_goes_on_and_its_curve_is_in_mlflow(root: Path, tiny_emoji: Path) -> None:
     run = run_at(root, tiny_emoji)
     with pytest.raises(KeyboardInterrupt):
-        jobs.judge(run, Watched(STOP))
+        judge(run, Watched(STOP))
 
     seen = Watched()
-    assert jobs.judge(run, seen).state == "ran"
+    assert judge(run, seen).state == "ran"
 
     assert seen.steps == list(range(STOP, STEPS + 1))
     assert [row["outcome"] for row in attempts(ledger_of(run, "judge"))] == ["interrupted", "ok"]
@@ -80,12 +80,12 @@ def test_a_judge_goes_on_on_another_machine(
         monkeypatch.setenv("MMGEN_CACHE", str(tmp_path / name))
         runs.append(run_at(open_root(address), tiny_emoji))
     with pytest.raises(KeyboardInterrupt):
-        jobs.judge(runs[0], Watched(STOP))
+        judge(runs[0], Watched(STOP))
 
     seen = Watched()
-    jobs.judge(runs[1], seen)
+    judge(runs[1], seen)
 
     assert seen.steps == list(range(STOP, STEPS + 1))
     assert list(ObjectStore.at(address).keys("checkpoints")) == []
-    assert jobs.judge(runs[0], Progress()).state == "cached"
+    assert judge(runs[0], Progress()).state == "cached"
     assert weights(runs[0]) == weights(runs[1])

@@ -16,7 +16,7 @@ from mmgen.errors import DataError, TrackingError
 from mmgen.files import write_json
 from mmgen.ops.runs.ledger import cost
 from mmgen.ops.runs.run import Run
-from mmgen.ops.stages import jobs
+from mmgen.ops.stages.stage import make
 from mmgen.ops.tracking.client import connected, redacted, tracking_uri
 from mmgen.ops.tracking.stage_run import stage_run
 from mmgen.progress import Progress
@@ -118,7 +118,7 @@ def test_scores_have_their_interval_and_stand_in_the_run_too(root: Path, tmp_pat
 def test_what_a_run_has_cost_stands_beside_its_scores(root: Path) -> None:
     run = small_run(root)
 
-    jobs._run(run, "train", Progress(), "", lambda out, _: fill_train(out))
+    make(run, "train", Progress(), "", lambda out, _: fill_train(out))
 
     parent = next(found for found in all_runs(root) if found.data.tags["mmgen.stage"] == "all")
     assert parent.data.metrics["cost.attempts"] == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmgen.errors import ConfigError
-from mmgen.ops.stages.jobs import plain
+from mmgen.ops.stages.parameters import plain
 from tests.support.whole_run import WholeRun, command, mmgen, place
 
 

@@ -42,12 +42,13 @@ class Missing:
         if name.partition(".")[0] in ("torch", "torchvision"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
-from mmgen.ops.stages import jobs
+from mmgen.ops.stages.parameters import opened
+from mmgen.ops.stages.table import FUNCTIONS
 root, data, settings = sys.argv[1:]
 states = {}
 for stage in ("validate", "gate", "register", "report"):
-    with jobs.opened(stage, "emoji", settings, root, data, events=None) as job:
-        states[stage] = str(jobs.JOBS[stage](job.run, job.progress).folder)
+    with opened(stage, "emoji", settings, root, data, events=None) as job:
+        states[stage] = str(FUNCTIONS[stage](job.run, job.progress).folder)
 print(json.dumps(states))
 """
 
