@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from mmgen.errors import ConfigError, MmgenError
+from mmgen.errors import MmgenError
 from pipelines.choices import chosen
 from pipelines.cli.check import cluster
 from pipelines.cli.cluster import cancel, logs, schedule, status, submit
@@ -22,16 +22,15 @@ from pipelines.cli.data import data
 from pipelines.cli.generate import generate
 from pipelines.cli.imports import add, diff, import_
 from pipelines.cli.inspect import inspect
+from pipelines.cli.machine import doctor, ui
 from pipelines.cli.models import compare, gc, history, lineage, promote, rollback
 from pipelines.cli.options import (
     Group,
     containers_of,
-    data_option,
     init_option,
     json_option,
     out_option,
     recipe_options,
-    root_option,
     run_stage,
     runner_options,
     started,
@@ -207,48 +206,6 @@ def evaluate(
         write_flat(opened, metrics)
 
 
-@cli.command()
-@root_option
-@click.option("--port", default=5000, show_default=True, help="Port on this machine.")
-def ui(root: Path, port: int) -> None:
-    """Serve MLflow's pages for the runs on this machine.
-
-    \b
-    mmgen ui --port 5001
-    """
-    from pipelines.local.doctor import serve_mlflow
-
-    serve_mlflow(root, port)
-
-
-@cli.command()
-@root_option
-@data_option
-@json_option
-def doctor(root: Path, data_root: Path, as_json: bool) -> None:
-    """Check that this machine can run a recipe.
-
-    \b
-    mmgen doctor
-    """
-    from pipelines.local.doctor import examine
-
-    lines = examine(root, data_root)
-    if as_json:
-        answer(
-            [{"what": what, "ok": not way_out, "found": found, "way_out": way_out} for what, found, way_out in lines]
-        )
-    else:
-        show_table(
-            [
-                ("ok" if not way_out else "--", what, f"{found}; {way_out}" if way_out else found)
-                for what, found, way_out in lines
-            ]
-        )
-    if any(way_out for _, _, way_out in lines):
-        sys.exit(ConfigError.exit_code)
-
-
 VERBS: tuple[click.Command, ...] = (
     compile_,
     publish,
@@ -273,6 +230,8 @@ VERBS: tuple[click.Command, ...] = (
     cancel,
     cluster,
     retrain,
+    ui,
+    doctor,
 )
 
 for verb in VERBS:

@@ -26,7 +26,7 @@ from mmgen.training.gradients import SideBySide
 from mmgen.training.health import WINDOW
 from mmgen.training.loop import learn
 from mmgen.training.microbatches import divided, out_of_memory, parts_of
-from tests.faults.trainer import Net, made, train_small
+from tests.support.trainer import Net, made, train_small
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -31,7 +31,7 @@ from mmgen.training import loop, train
 from mmgen.training.config import TrainingConfig
 from mmgen.training.workers import Workers, joined
 from mmgen.weights import save_tensors
-from tests.faults.trainer import Net
+from tests.support.trainer import Net
 
 STEPS = 12
 SMALL = (

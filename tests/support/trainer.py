@@ -2,11 +2,11 @@
 
 Tests run it in a process of its own, since pytest has threads and could not be forked, and read what it prints:
 
-    python -m tests.faults.trainer kill FOLDER 1       kill it at every use of the disk, from the first on
-    python -m tests.faults.trainer full FOLDER 1       let every use of the disk fail in turn
-    python -m tests.faults.trainer random FOLDER 5     kill it five times at random moments
-    python -m tests.faults.trainer recipe FOLDER 200   the same with a real recipe
-    python -m tests.faults.trainer stop FOLDER 2       send it SIGTERM twice after its third step
+    python -m tests.support.trainer kill FOLDER 1       kill it at every use of the disk, from the first on
+    python -m tests.support.trainer full FOLDER 1       let every use of the disk fail in turn
+    python -m tests.support.trainer random FOLDER 5     kill it five times at random moments
+    python -m tests.support.trainer recipe FOLDER 200   the same with a real recipe
+    python -m tests.support.trainer stop FOLDER 2       send it SIGTERM twice after its third step
 """
 
 from __future__ import annotations
