@@ -72,8 +72,9 @@ def workflow(
         add(driver, "Pod", phase, "system-container-driver", text, before)
         if not attempts:
             continue
+        add(f"{root}.{stage}", "Retry", attempts[-1][0], "retry-system-container-executor", below=driver)
         task = f"{root}.{stage}(0)"
-        add(task, "DAG", attempts[-1][0], "retry-system-container-executor", below=driver)
+        add(task, "DAG", attempts[-1][0], "retry-system-container-executor", below=f"{root}.{stage}")
         add(f"{task}.executor", "Retry", attempts[-1][0], IMPL, below=task)
         for number, (phase, text) in enumerate(attempts):
             before = f"{task}.executor({number})"
