@@ -35,7 +35,7 @@ def code(tmp_path: Path) -> Path:
         "mmgen.progress": "",
         "mmgen.recipes.recipe": "",
         "tests.support.runs": "",
-        "tests.unit.layers": "",
+        "tests.support.layers": "",
     }
     for name, source in sources.items():
         path = tmp_path / "code" / (name.replace(".", "/") + ".py")
@@ -96,7 +96,7 @@ def test_the_same_run_has_the_same_keys(code: Path) -> None:
         ("training/deep.py", ["train", *LATER]),
         ("training/__init__.py", ["train", *LATER]),
         ("../tests/support/runs.py", ["train", *LATER]),
-        ("../tests/unit/layers.py", ["train", *LATER]),
+        ("../tests/support/layers.py", ["train", *LATER]),
         ("evaluation/judges/views_judge.py", ["judge", *LATER]),
         ("ops/validation/checks.py", ["validate", "register", "report"]),
         ("ops/registry/pyfunc_model.py", ["register", "report"]),
@@ -173,7 +173,7 @@ def test_what_changed_is_said_in_words(code: Path) -> None:
 def test_a_package_without_sources_is_refused(code: Path) -> None:
     (code / "mmgen" / "evaluation" / "judges" / "views_judge.py").unlink()
 
-    with pytest.raises(ConfigError, match=r"'mmgen\.evaluation\.views_judge' has no source .* run from a clone"):
+    with pytest.raises(ConfigError, match=r"'mmgen\.evaluation\.judges\.views_judge' has no source .* run from a clone"):
         keys(code)
 
 
