@@ -29,9 +29,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgen.ops.gate_decision import Findings, Groups, Scores, settle
-from mmgen.ops.gate_rules import Rules, read_rules
-from mmgen.ops.keys import RULES
+from mmgen.ops.gate.decision import Findings, Groups, Scores, settle
+from mmgen.ops.gate.rules import Rules, read_rules
+from mmgen.ops.runs.keys import RULES
 
 Kind = Literal["share", "percent", "value"]
 _NORMAL = NormalDist()

@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 
 from mmgen.files import sha256_file
-from tests.s3 import ACCESS, BUCKET, SECRET, Server
+from tests.support.s3 import ACCESS, BUCKET, SECRET, Server
 
 
 def upload(how: str, path: Path, sha256: str) -> None:
     """Child side: one upload; prints seconds, CPU-seconds and MiB."""
-    from mmgen.ops.objects import ObjectStore
+    from mmgen.ops.storage.objects import ObjectStore
 
     store = ObjectStore.at(f"s3://{BUCKET}")
     store.exists("ready")  # the connection and boto3's own set-up are no part of a transfer

@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from mmgen.ops.stages import scratch
-from mmgen.ops.tracking import stage_run
-from tests.unit.runs import small_run
+from mmgen.ops.runs.cache import scratch
+from mmgen.ops.tracking.stage_run import stage_run
+from tests.support.runs import small_run
 
 STEPS = 150
 

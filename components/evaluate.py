@@ -25,7 +25,7 @@ def evaluate(
         scores: sealed folder with every score, its interval, and the grids.
         metrics: the headline scores.
     """
-    from mmgen.ops import outputs, task
+    from mmgen.ops.stages import outputs, task
 
     run = task.perform("evaluate", recipe, settings, root, data, kfp_run)
     outputs.write_pointer(run, "evaluate", scores.path)

@@ -23,7 +23,7 @@ def gate(
         verdict: sealed folder with the decision and its table.
         page: the same for people.
     """
-    from mmgen.ops import outputs, task
+    from mmgen.ops.stages import outputs, task
 
     run = task.perform("gate", recipe, settings, root, data, kfp_run)
     outputs.write_pointer(run, "gate", verdict.path)

@@ -23,7 +23,7 @@ def judge(
         judge_model: sealed folder with the judge's weights.
         metrics: the judge's own accuracy on held-out real pictures, with its interval.
     """
-    from mmgen.ops import outputs, task
+    from mmgen.ops.stages import outputs, task
 
     run = task.perform("judge", recipe, settings, root, data, kfp_run)
     outputs.write_pointer(run, "judge", judge_model.path)

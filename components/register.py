@@ -24,7 +24,7 @@ def register(
         verdict: output of `gate`.
         version: the registered version; its name, number and aliases are in the metadata.
     """
-    from mmgen.ops import outputs, task
+    from mmgen.ops.stages import outputs, task
 
     run = task.perform("register", recipe, settings, root, data, kfp_run, promote=promote)
     outputs.write_pointer(run, "register", version.path)

@@ -21,7 +21,7 @@ def report(
         version: output of `register`.
         page: samples beside the truth, curves, captions, the verdict and where it all comes from.
     """
-    from mmgen.ops import outputs, task
+    from mmgen.ops.stages import outputs, task
 
     run = task.perform("report", recipe, settings, root, data, kfp_run)
     outputs.copy_page(run, "report", "report.html", page.path)

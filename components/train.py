@@ -23,7 +23,7 @@ def train(
         model: sealed folder with safetensors weights, curves and sample grids.
         metrics: steps, seconds, parameters and the last losses.
     """
-    from mmgen.ops import outputs, task
+    from mmgen.ops.stages import outputs, task
 
     run = task.perform("train", recipe, settings, root, data, kfp_run)
     outputs.write_pointer(run, "train", model.path)

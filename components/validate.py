@@ -23,7 +23,7 @@ def validate(
         page: every expectation and the samples that broke it, written also when the stage fails.
         metrics: samples checked, expectations met and samples set aside.
     """
-    from mmgen.ops import outputs, task
+    from mmgen.ops.stages import outputs, task
 
     run = task.perform(
         "validate", recipe, settings, root, data, kfp_run, finished=lambda run: outputs.copy_validation(run, page.path)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmgen.modalities import image, media
+from mmgen.modalities import contact_sheet, media
 from mmgen.modalities.image import Picture
 
 
@@ -27,10 +27,14 @@ def sheet(examples: Sequence[Example], columns: int = 8) -> Picture:
     tiles, captions = [], []
     for example in examples:
         pictures = [media.picture(value) for value in example.media.values()]
-        tiles.append(image.beside(pictures) if pictures else image.lettered([text for text, _ in example.remarks]))
+        tiles.append(
+            contact_sheet.beside(pictures)
+            if pictures
+            else contact_sheet.lettered([text for text, _ in example.remarks])
+        )
         remarks = [text for text, _ in example.remarks[:1] if pictures]
         captions.append(" / ".join(filter(None, [example.title, *remarks])))
-    return image.show(tiles, captions, columns)
+    return contact_sheet.show(tiles, captions, columns)
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -37,7 +37,7 @@ def chosen(recipe: str | None, settings: Sequence[str]) -> tuple[str, tuple[str,
 
 def model_name(recipe: str | None) -> str:
     """Name under which the models of a recipe, or of the default one, are registered."""
-    from mmgen.ops import registry
+    from mmgen.ops.registry import registry
     from mmgen.recipes import get
 
     name, at, data = (recipe or "").partition("@")
@@ -59,7 +59,7 @@ def named_model(model: str, recipe: str | None, root: Path) -> tuple[str, Path]:
     Raises:
         ConfigError: there is no champion yet.
     """
-    from mmgen.ops import registry
+    from mmgen.ops.registry import registry
 
     if Path(model).is_dir():
         inner = Path(model) / "model"  # the output of `mmgen train` has the model inside

@@ -1,4 +1,4 @@
-"""Data sets that tests share: built once a session from the pinned packages, never from made-up samples.
+"""Data sets and one whole run that tests share: built once a session from pinned packages, never from made-up samples.
 
 Processes of pytest-xdist are one session here: the first that wants a data set builds it, the others wait for it.
 """
@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from mmgen.data.build import build
 from mmgen.data.dataset import Card, load
-from mmgen.data.packages import fetch
 from mmgen.data.shards import Sample, write_shards
+from mmgen.data.sources.build import build
+from mmgen.data.sources.packages import fetch
 from mmgen.errors import StorageError
-from mmgen.ops.stages import locked
+from mmgen.ops.storage.locks import locked
+from tests.support.whole_run import WholeRun, whole_run
 
 TINY = 60
 """Samples of each split of `tiny_emoji`; in `train` as many of each of the five groups."""
@@ -29,7 +30,7 @@ TINY = 60
 
 def pytest_report_header() -> str:
     """Says what the tests of the tracker run against on this machine."""
-    from tests.mlflow_server import store_in_words
+    from tests.support.mlflow_server import store_in_words
 
     return f"MLflow's server over: {store_in_words()}"
 
@@ -133,6 +134,12 @@ def _cut(samples: list[Sample], spread: bool) -> list[Sample]:
     for sample in drawn:
         groups[sample.facts()["group"]].append(sample)
     return [sample for group in groups.values() for sample in group[: TINY // len(groups)]]
+
+
+@pytest.fixture(scope="session")
+def ran(tiny_emoji: Path, tmp_path_factory: pytest.TempPathFactory) -> WholeRun:
+    """The whole pipeline, run once a session through the real command line. Look, do not touch."""
+    return whole_run(tmp_path_factory.getbasetemp(), tiny_emoji)
 
 
 Change = Callable[[dict[str, list[Sample]]], None]

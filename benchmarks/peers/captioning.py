@@ -29,14 +29,14 @@ from torch import Tensor, nn
 
 from mmgen.data.corpus import load_corpus
 from mmgen.data.order import generator
-from mmgen.evaluation import captions
-from mmgen.evaluation.bootstrap import mean_interval
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.metrics.bootstrap import mean_interval
+from mmgen.evaluation.tasks import captions
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.modalities.image import Picture, to_tensor
 from mmgen.models.anyto.vocabulary import END, PAD, Vocabulary
 from mmgen.models.base import Loss, seeded
-from mmgen.models.showtell.config import ShowTellConfig
-from mmgen.models.showtell.model import Batch, ShowTell
+from mmgen.models.captioner.config import ShowTellConfig
+from mmgen.models.captioner.model import Batch, ShowTell
 from mmgen.progress import Progress
 from mmgen.recipes.show_and_tell import show_and_tell
 from mmgen.training.config import TrainingConfig

@@ -33,9 +33,9 @@ from torch import Tensor, nn
 from mmgen.data.config import DataConfig
 from mmgen.data.corpus import load_corpus
 from mmgen.data.order import generator
-from mmgen.evaluation import captioned
-from mmgen.evaluation.bootstrap import mean_interval
-from mmgen.evaluation.task import Subject
+from mmgen.evaluation.metrics.bootstrap import mean_interval
+from mmgen.evaluation.tasks import captioned
+from mmgen.evaluation.tasks.task import Subject
 from mmgen.modalities.image import Picture, from_tensor, resize
 from mmgen.models.anyto.batches import Batch
 from mmgen.models.anyto.model import AnyTo

@@ -30,11 +30,11 @@ from torch import Tensor, nn
 from mmgen.data.config import DataConfig
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.order import generator
-from mmgen.evaluation.bootstrap import mean_interval
-from mmgen.evaluation.concept_judge import ConceptJudge, load_concept_judge
+from mmgen.evaluation.judges.concept_judge import ConceptJudge, load_concept_judge
+from mmgen.evaluation.metrics.bootstrap import mean_interval
 from mmgen.models.base import Model
-from mmgen.models.fusion.config import JOINS, FusionConfig
-from mmgen.models.fusion.model import NAMES, Fusion
+from mmgen.models.multimodal_vae.config import JOINS, FusionConfig
+from mmgen.models.multimodal_vae.model import NAMES, Fusion
 from mmgen.models.vae.config import VAEConfig
 from mmgen.models.vae.model import VAE, bernoulli_nats
 from mmgen.progress import Progress

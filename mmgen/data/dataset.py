@@ -22,7 +22,7 @@ from mmgen.errors import DataError, unknown
 from mmgen.files import write_json
 from mmgen.modalities import NAMES
 from mmgen.modalities.text import bad_character
-from mmgen.plain import read_plain
+from mmgen.untrusted import read_plain
 
 CARD = "dataset.json"
 SCHEMA = 1

@@ -21,7 +21,7 @@ from typing import Any
 
 from mmgen.errors import DataError
 from mmgen.files import write_bytes
-from mmgen.plain import read_plain
+from mmgen.untrusted import read_plain
 
 MAX_SHARD_BYTES = 2**30
 """Largest shard; a shard is read into memory whole, so that the bytes that were hashed are the bytes that are used."""

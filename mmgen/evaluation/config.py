@@ -7,29 +7,29 @@ from dataclasses import dataclass
 from mmgen.errors import ConfigError, unknown
 
 TASKS = {
-    "captioned": "mmgen.evaluation.captioned",
-    "captions": "mmgen.evaluation.captions",
-    "samples": "mmgen.evaluation.samples",
-    "latent": "mmgen.evaluation.latent",
-    "transcripts": "mmgen.evaluation.transcripts",
-    "speech": "mmgen.evaluation.speech",
-    "tunes": "mmgen.evaluation.tunes",
-    "rolls": "mmgen.evaluation.rolls",
-    "transfer": "mmgen.evaluation.transfer",
-    "coherence": "mmgen.evaluation.coherence",
-    "rewriting": "mmgen.evaluation.rewriting",
-    "answers": "mmgen.evaluation.answers",
-    "motion": "mmgen.evaluation.motion",
+    "captioned": "mmgen.evaluation.tasks.captioned",
+    "captions": "mmgen.evaluation.tasks.captions",
+    "samples": "mmgen.evaluation.tasks.samples",
+    "latent": "mmgen.evaluation.tasks.latent",
+    "transcripts": "mmgen.evaluation.tasks.transcripts",
+    "speech": "mmgen.evaluation.tasks.speech",
+    "tunes": "mmgen.evaluation.tasks.tunes",
+    "rolls": "mmgen.evaluation.tasks.rolls",
+    "transfer": "mmgen.evaluation.tasks.transfer",
+    "coherence": "mmgen.evaluation.tasks.coherence",
+    "rewriting": "mmgen.evaluation.tasks.rewriting",
+    "answers": "mmgen.evaluation.tasks.answers",
+    "motion": "mmgen.evaluation.tasks.motion",
 }
 """What can be asked of a model -> the module whose `evaluate(subject)` asks it. To add one, add its line."""
 
 JUDGES = {
-    "views": "mmgen.evaluation.views_judge",
-    "classes": "mmgen.evaluation.class_judge",
-    "concepts": "mmgen.evaluation.concept_judge",
-    "frames": "mmgen.evaluation.frame_judge",
-    "hearing": "mmgen.evaluation.hearing_judge",
-    "none": "mmgen.evaluation.no_judge",
+    "views": "mmgen.evaluation.judges.views_judge",
+    "classes": "mmgen.evaluation.judges.class_judge",
+    "concepts": "mmgen.evaluation.judges.concept_judge",
+    "frames": "mmgen.evaluation.judges.frame_judge",
+    "hearing": "mmgen.evaluation.judges.hearing_judge",
+    "none": "mmgen.evaluation.judges.no_judge",
 }
 """Who judges -> the module whose `train_judge` makes it. To add one, add its line."""
 

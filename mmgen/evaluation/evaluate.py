@@ -1,6 +1,6 @@
 """The evaluation stage: a model and a judge in, scores with intervals and things to look at and listen to out.
 
-What is asked of the model is the recipe's task (`mmgen.evaluation.task`); what is kept of it is the same for all.
+What is asked of the model is the recipe's task (`mmgen.evaluation.tasks.task`); what is kept of it is the same for all.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from mmgen.errors import ConfigError, unknown
-from mmgen.evaluation.bootstrap import mean_interval
+from mmgen.evaluation.alarms import Watch
 from mmgen.evaluation.config import TASKS
-from mmgen.evaluation.task import Findings, Section, Subject
-from mmgen.evaluation.watch import Watch
+from mmgen.evaluation.metrics.bootstrap import mean_interval
+from mmgen.evaluation.tasks.task import Findings, Section, Subject
 from mmgen.examples import Example, sheet
 from mmgen.files import write_bytes, write_json
 from mmgen.generate import Generator

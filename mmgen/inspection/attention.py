@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgen.evaluation.task import Section
+from mmgen.evaluation.tasks.task import Section
 from mmgen.inspection.drawing import lit, word_rows
 from mmgen.modalities.image import Picture
 

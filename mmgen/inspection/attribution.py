@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmgen.evaluation.task import Section
+from mmgen.evaluation.tasks.task import Section
 from mmgen.inspection.drawing import tinted, word_rows
 from mmgen.modalities.image import Picture, resize, to_tensor
 from mmgen.models.anyto.vocabulary import join, split

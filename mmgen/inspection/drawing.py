@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmgen.modalities import image
+from mmgen.modalities import contact_sheet, image
 from mmgen.modalities.image import Picture
 
 COLUMNS = 8
@@ -32,7 +32,7 @@ def word_rows(
         blanks = -(1 + len(said)) % COLUMNS
         shown += [picture, *maps, *[None] * blanks]
         labels += [title, *said, *[""] * blanks]
-    return image.show(shown, labels, COLUMNS)
+    return contact_sheet.show(shown, labels, COLUMNS)
 
 
 def lit(picture: Picture, weights_GG: NDArray[np.float32]) -> Picture:

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mmgen.evaluation.bootstrap import mean_interval
-from mmgen.evaluation.task import Metric, Section
+from mmgen.evaluation.metrics.bootstrap import mean_interval
+from mmgen.evaluation.tasks.task import Metric, Section
 from mmgen.examples import Example
 
 LEAST = 8

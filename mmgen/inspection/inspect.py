@@ -10,12 +10,12 @@ from typing import Any
 from mmgen.data.corpus import Corpus, load_corpus
 from mmgen.data.dataset import CARD, load
 from mmgen.errors import ConfigError
-from mmgen.evaluation.class_judge import load_class_judge
-from mmgen.evaluation.concept_judge import load_concept_judge
 from mmgen.evaluation.evaluate import keep
-from mmgen.evaluation.task import Section
-from mmgen.evaluation.tiles import section
-from mmgen.evaluation.views_judge import load_judge
+from mmgen.evaluation.judges.class_judge import load_class_judge
+from mmgen.evaluation.judges.concept_judge import load_concept_judge
+from mmgen.evaluation.judges.views_judge import load_judge
+from mmgen.evaluation.report.tiles import section
+from mmgen.evaluation.tasks.task import Section
 from mmgen.examples import spread
 from mmgen.files import read_json
 from mmgen.generate import Generator

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from mmgen.data.corpus import Corpus
-from mmgen.evaluation.task import Section
+from mmgen.evaluation.tasks.task import Section
 from mmgen.examples import Example, sheet
-from mmgen.modalities.image import Picture, beside, resize
+from mmgen.modalities.contact_sheet import beside
+from mmgen.modalities.image import Picture, resize
 
 STEPS, DIRECTIONS = 9, 8
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgen.evaluation.task import Section
+from mmgen.evaluation.tasks.task import Section
 from mmgen.examples import Example
 from mmgen.inspection.attribution import distance
 from mmgen.modalities.image import Picture, resize

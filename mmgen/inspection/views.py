@@ -9,7 +9,7 @@ from typing import Any
 
 from mmgen.data.corpus import Corpus
 from mmgen.errors import ConfigError, unknown
-from mmgen.evaluation.task import Section
+from mmgen.evaluation.tasks.task import Section
 from mmgen.examples import Example
 from mmgen.inspection import attention, attribution, latent, neighbours
 from mmgen.inspection.neighbours import Features

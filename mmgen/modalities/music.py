@@ -1,6 +1,6 @@
 """Music: ABC text <-> checked tunes <-> notes <-> a score to look at and a sound to listen to.
 
-A tune is its ABC text (`mmgen.modalities.notation` says which part of ABC), for a fiddle tune as for a chorale, whose
+A tune is its ABC text (`mmgen.modalities.scores.abc` says which part of ABC), for a fiddle tune as for a chorale, whose
 frames are chords. `read` is the only place where music of others is decoded: a tune that it gave is within the limits
 and can be parsed, drawn and played.
 """
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from mmgen.errors import DataError
 from mmgen.files import write_bytes
-from mmgen.modalities import notation, parser
-from mmgen.modalities.notation import QUARTER, WHOLE, Bar, Note, Pitch, Score
+from mmgen.modalities.scores import abc as notation
+from mmgen.modalities.scores import abc_parser
+from mmgen.modalities.scores.abc import QUARTER, WHOLE, Bar, Note, Pitch, Score
 
 if TYPE_CHECKING:
     from mmgen.modalities.image import Picture
@@ -59,7 +60,7 @@ class Tune:
     @cached_property
     def score(self) -> Score:
         """The notes and bar lines."""
-        return parser.parse(self.abc, self.abc.partition("\n")[0][:40])
+        return abc_parser.parse(self.abc, self.abc.partition("\n")[0][:40])
 
     def header(self, letter: str) -> str:
         """A header field, such as `T` for the title, or an empty text."""
@@ -93,7 +94,7 @@ def read(data: bytes, name: str) -> Tune:
         if line.startswith(("%", "I:")):
             raise DataError(f"{name!r}: line {number} is a comment or directive, {line[:20]!r}; remove it")
     tune = Tune(text)
-    score = parser.parse(text, name)
+    score = abc_parser.parse(text, name)
     notes = [event for event in score.events if isinstance(event, Note)]
     if not any(note.pitches for note in notes) or len(notes) > MAX_NOTES:
         raise DataError(f"{name!r}: {len(notes)} notes and rests; want 1 to {MAX_NOTES}, with one that sounds")
@@ -122,7 +123,7 @@ def write(tune: Tune, path: Path) -> None:
 
 def picture(tune: Tune) -> Picture:
     """A staff with notes; a piano roll where most of the tune is chords."""
-    from mmgen.modalities.staff import draw
+    from mmgen.modalities.scores.staff import draw
 
     return draw(tune.score)
 

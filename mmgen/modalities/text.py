@@ -88,7 +88,7 @@ def write(text: str, path: Path) -> None:
 
 def picture(text: str) -> Picture:
     """The text on a white tile."""
-    from mmgen.modalities.image import lettered
+    from mmgen.modalities.contact_sheet import lettered
 
     return lettered([text])
 

@@ -95,7 +95,7 @@ def write(video: Video, path: Path) -> None:
 
 def picture(video: Video) -> Picture:
     """A film strip: frames spread evenly over the video, side by side, the first and the last among them."""
-    from mmgen.modalities.image import beside
+    from mmgen.modalities.contact_sheet import beside
 
     places = np.linspace(0, len(video) - 1, min(_STRIP, len(video))).round().astype(int)
     return beside([video[place] for place in places])

@@ -16,18 +16,18 @@ if TYPE_CHECKING:  # recipes import configs from below this package: they must n
 
 MODELS = {
     "anyto": "mmgen.models.anyto.model:AnyTo",
-    "showtell": "mmgen.models.showtell.model:ShowTell",
+    "showtell": "mmgen.models.captioner.model:ShowTell",
     "tokens": "mmgen.models.tokens.model:Tokens",
-    "clips": "mmgen.models.clips.model:Clips",
-    "rewriter": "mmgen.models.rewriter.model:Rewriter",
-    "melody": "mmgen.models.melody.model:Melody",
-    "rolls": "mmgen.models.rolls.model:Rolls",
+    "clips": "mmgen.models.video.model:Clips",
+    "rewriter": "mmgen.models.seq2seq.model:Rewriter",
+    "melody": "mmgen.models.abc.model:Melody",
+    "rolls": "mmgen.models.piano_rolls.model:Rolls",
     "gan": "mmgen.models.gan.model:GAN",
     "vae": "mmgen.models.vae.model:VAE",
-    "fused": "mmgen.models.fused.model:Fused",
-    "fusion": "mmgen.models.fusion.model:Fusion",
-    "listener": "mmgen.models.listener.model:Listener",
-    "speaker": "mmgen.models.speaker.model:Speaker",
+    "fused": "mmgen.models.classifier.model:Fused",
+    "fusion": "mmgen.models.multimodal_vae.model:Fusion",
+    "listener": "mmgen.models.asr.model:Listener",
+    "speaker": "mmgen.models.tts.model:Speaker",
     "cyclegan": "mmgen.models.cyclegan.model:CycleGAN",
 }
 """Family -> where its class stands. Imported only when asked for: most runs need one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmgen.data.config import DataConfig
 from mmgen.evaluation.config import EvaluationConfig, JudgeConfig
-from mmgen.models.rolls.config import RollsConfig
+from mmgen.models.piano_rolls.config import RollsConfig
 from mmgen.recipes.recipe import Recipe
 from mmgen.training.config import TrainingConfig
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from mmgen.data.config import DataConfig
 from mmgen.evaluation.config import EvaluationConfig, JudgeConfig
-from mmgen.models.listener.config import ListenerConfig
+from mmgen.models.asr.config import ListenerConfig
 from mmgen.recipes.recipe import Recipe
 from mmgen.training.config import TrainingConfig
 
 
 def listen(size: str = "default") -> Recipe:
-    """A recogniser of characters for one speaker's prompts (`mmgen.models.listener`).
+    """A recogniser of characters for one speaker's prompts (`mmgen.models.asr`).
 
     A step costs 0.25 CPU-seconds on one thread (0.42 was measured on two busy cores): 1,000 steps, 240 for the small
     one; evaluation 20 CPU-seconds. Reached with seed 0 on 65 held-out clips:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmgen.data.config import DataConfig
 from mmgen.evaluation.config import EvaluationConfig, JudgeConfig
-from mmgen.models.clips.config import ClipsConfig
+from mmgen.models.video.config import ClipsConfig
 from mmgen.recipes.recipe import Recipe
 from mmgen.training.config import TrainingConfig
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from mmgen.data.config import DataConfig
 from mmgen.evaluation.config import EvaluationConfig, JudgeConfig
-from mmgen.models.speaker.config import SpeakerConfig
+from mmgen.models.tts.config import SpeakerConfig
 from mmgen.recipes.recipe import Recipe
 from mmgen.training.config import TrainingConfig
 
 
 def speak(size: str = "default") -> Recipe:
-    """Speech of one voice from 18 minutes of it (`mmgen.models.speaker`).
+    """Speech of one voice from 18 minutes of it (`mmgen.models.tts`).
 
     Reached by 650 steps in 52 CPU-seconds, one seed: sound.cer_known 0.18 (95 % interval 0.13 to 0.23) on 35 held-out
     prompts of known words, where 0.25 is the target, and 0.18 on all 65. The recogniser alone errs by 0.10 on the real

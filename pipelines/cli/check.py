@@ -8,7 +8,7 @@ import sys
 import click
 
 from mmgen.errors import ConfigError
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cli.options import Group, images_options, json_option, profile_option
 from pipelines.terminal import answer
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from mmgen.errors import ConfigError
-from mmgen.ops.cluster_names import RUNNER
+from mmgen.ops.distributed.cluster_names import RUNNER
 from pipelines.choices import chosen
 from pipelines.cli.options import Command, images_options, json_option, profile_option, promote_option, recipe_options
 from pipelines.cluster.images import images_of
@@ -205,7 +205,7 @@ def logs(run: str | None, stage: str | None) -> None:
     mmgen logs emoji-93140c25d35fbb27 --stage train
     """
     from mmgen.errors import unknown
-    from mmgen.ops.keys import STAGES
+    from mmgen.ops.runs.keys import STAGES
     from pipelines.cluster.client import connect
     from pipelines.cluster.status import logs as logs_of
     from pipelines.cluster.submit import find
@@ -255,7 +255,7 @@ def _request(
     profile: str,
     **where: str | None,
 ) -> Any:
-    from mmgen.ops.stages import open_run
+    from mmgen.ops.runs.run import open_run
     from pipelines.cluster import submit as submitting
 
     named = images_of(images, dev)

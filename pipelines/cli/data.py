@@ -34,10 +34,10 @@ def build(names: tuple[str, ...], data_root: Path, as_json: bool) -> None:
     mmgen data build emoji digits
     mmgen data list
     """
-    from mmgen.data.build import LIGHT
-    from mmgen.data.build import build as build_one
     from mmgen.data.dataset import data_version
-    from mmgen.ops.data_pin import keep_in_cache
+    from mmgen.data.sources.build import LIGHT
+    from mmgen.data.sources.build import build as build_one
+    from mmgen.ops.validation.data_pin import keep_in_cache
 
     versions = {name: data_version(build_one(name, data_root)) for name in names or LIGHT}
     if not keep_in_cache(data_root):
@@ -60,7 +60,7 @@ def push(name: str, place: str, data_root: Path) -> None:
     \b
     mmgen data push emoji s3://team/data
     """
-    from mmgen.ops.data_store import push_data
+    from mmgen.ops.runs.data_store import push_data
 
     click.echo(push_data(data_root / name, place))
 
@@ -73,7 +73,7 @@ def list_(as_json: bool) -> None:
     \b
     mmgen data list
     """
-    from mmgen.data.build import NAMES, facts
+    from mmgen.data.sources.build import NAMES, facts
 
     found = {name: facts(name) for name in NAMES}
     if as_json:
@@ -97,7 +97,7 @@ def info(name: str, data_root: Path, as_json: bool) -> None:
     mmgen data info emoji
     """
     from mmgen.data.dataset import data_version, load
-    from mmgen.ops.data_store import data_folder
+    from mmgen.ops.runs.data_store import data_folder
 
     dataset = load(data_folder(data_root, name))
     card = dataset.card

@@ -80,7 +80,7 @@ def _option(item: str) -> tuple[str, Any]:
 def _write(made: list[Any], to: str, out: Path, seed: int) -> list[Path]:
     """Write what was made; the first of the returned files shows all of it where there is such a file."""
     from mmgen.examples import Example, sheet
-    from mmgen.modalities import image, media
+    from mmgen.modalities import contact_sheet, image, media
 
     if to == "text":
         media.module("text").write("\n".join(made), out)
@@ -101,5 +101,5 @@ def _write(made: list[Any], to: str, out: Path, seed: int) -> list[Path]:
         media.module(to).write(thing, path)
     if to != "image":
         return numbered
-    image.write(image.show(made, [f"seed {seed}, {place + 1}" for place in range(len(made))]), out)
+    image.write(contact_sheet.show(made, [f"seed {seed}, {place + 1}" for place in range(len(made))]), out)
     return [out, *numbered]

@@ -104,8 +104,8 @@ def diff(before: str, after: str | None, rev: str, workers: int | None, data_roo
     """
     import tempfile
 
-    from mmgen.data.difference import difference
-    from mmgen.ops.data_pin import get_version
+    from mmgen.data.changes.difference import difference
+    from mmgen.ops.validation.data_pin import get_version
     from mmgen.progress import choose
 
     first, second = (data_root / name for name in (before, after or before))

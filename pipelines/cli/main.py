@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from mmgen.errors import ConfigError, MmgenError
+from mmgen.errors import MmgenError
 from pipelines.choices import chosen
 from pipelines.cli.check import cluster
 from pipelines.cli.cluster import cancel, logs, schedule, status, submit
@@ -22,16 +22,15 @@ from pipelines.cli.data import data
 from pipelines.cli.generate import generate
 from pipelines.cli.imports import add, diff, import_
 from pipelines.cli.inspect import inspect
+from pipelines.cli.machine import doctor, ui
 from pipelines.cli.models import compare, gc, history, lineage, promote, rollback
 from pipelines.cli.options import (
     Group,
     containers_of,
-    data_option,
     init_option,
     json_option,
     out_option,
     recipe_options,
-    root_option,
     run_stage,
     runner_options,
     started,
@@ -81,8 +80,9 @@ def run(
     mmgen run emoji --set data.name=pets --init-from champion
     mmgen run --runner docker --image cpu=NAME@sha256:... --image gpu=NAME@sha256:...
     """
-    from mmgen.ops.keys import STAGES
-    from mmgen.ops.stages import flaw, open_run
+    from mmgen.ops.runs.cache import flaw
+    from mmgen.ops.runs.keys import STAGES
+    from mmgen.ops.runs.run import open_run
     from mmgen.progress import choose
     from pipelines.local.plan import missing_data
     from pipelines.local.run import run_pipeline
@@ -114,7 +114,7 @@ def run(
 
 
 def _build(name: str, data_root: Path, progress: Any) -> None:
-    from mmgen.data.build import build
+    from mmgen.data.sources.build import build
 
     began = time.monotonic()
     progress.stage("data", "running")
@@ -206,48 +206,6 @@ def evaluate(
         write_flat(opened, metrics)
 
 
-@cli.command()
-@root_option
-@click.option("--port", default=5000, show_default=True, help="Port on this machine.")
-def ui(root: Path, port: int) -> None:
-    """Serve MLflow's pages for the runs on this machine.
-
-    \b
-    mmgen ui --port 5001
-    """
-    from pipelines.local.doctor import serve_mlflow
-
-    serve_mlflow(root, port)
-
-
-@cli.command()
-@root_option
-@data_option
-@json_option
-def doctor(root: Path, data_root: Path, as_json: bool) -> None:
-    """Check that this machine can run a recipe.
-
-    \b
-    mmgen doctor
-    """
-    from pipelines.local.doctor import examine
-
-    lines = examine(root, data_root)
-    if as_json:
-        answer(
-            [{"what": what, "ok": not way_out, "found": found, "way_out": way_out} for what, found, way_out in lines]
-        )
-    else:
-        show_table(
-            [
-                ("ok" if not way_out else "--", what, f"{found}; {way_out}" if way_out else found)
-                for what, found, way_out in lines
-            ]
-        )
-    if any(way_out for _, _, way_out in lines):
-        sys.exit(ConfigError.exit_code)
-
-
 VERBS: tuple[click.Command, ...] = (
     compile_,
     publish,
@@ -272,6 +230,8 @@ VERBS: tuple[click.Command, ...] = (
     cancel,
     cluster,
     retrain,
+    ui,
+    doctor,
 )
 
 for verb in VERBS:

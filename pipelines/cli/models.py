@@ -71,7 +71,7 @@ def promote(
     mmgen promote 3
     mmgen promote 4 --approve --expect 3
     """
-    from mmgen.ops import champions
+    from mmgen.ops.registry import champions
 
     name = model_name(recipe)
     if not approve:
@@ -92,7 +92,7 @@ def rollback(recipe: str | None, dry_run: bool, root: Path, as_json: bool) -> No
     mmgen rollback --dry-run
     mmgen rollback
     """
-    from mmgen.ops import champions
+    from mmgen.ops.registry import champions
 
     _tell(champions.rollback(root, model_name(recipe), dry_run=dry_run), as_json, dry_run)
 
@@ -111,7 +111,7 @@ def history(recipe: str | None, only_moves: bool, root: Path, as_json: bool) -> 
     mmgen history
     mmgen history --moves
     """
-    from mmgen.ops import registry
+    from mmgen.ops.registry import registry
 
     name = model_name(recipe)
     if only_moves:
@@ -141,8 +141,8 @@ def history(recipe: str | None, only_moves: bool, root: Path, as_json: bool) -> 
 def _moves(root: Path, name: str, as_json: bool) -> None:
     import dataclasses
 
-    from mmgen.ops.promotions import moves
-    from mmgen.ops.shelf import shelf
+    from mmgen.ops.registry.promotions import moves
+    from mmgen.ops.storage.exclusive import shelf
 
     found = moves(shelf(root), name)
     if as_json:
@@ -187,7 +187,7 @@ def lineage(any_id: str | None, only_check: bool, root: Path, as_json: bool) -> 
         return
     if any_id is None:
         raise click.UsageError("name an id, or --check", click.get_current_context())
-    from mmgen.ops.lineage import lineage as trace
+    from mmgen.ops.registry.lineage import lineage as trace
 
     found = dataclasses.asdict(trace(root, any_id))
     if as_json:
@@ -197,7 +197,7 @@ def lineage(any_id: str | None, only_check: bool, root: Path, as_json: bool) -> 
 
 
 def _check_lineage(root: Path, as_json: bool) -> None:
-    from mmgen.ops.lineage_check import check
+    from mmgen.ops.registry.lineage_check import check
 
     found = check(root)
     if as_json:
@@ -225,7 +225,7 @@ def gc(days: float, dry_run: bool, root: Path, as_json: bool) -> None:
     mmgen gc --dry-run
     mmgen gc --older-than 30
     """
-    from mmgen.ops.gc import garbage, remove
+    from mmgen.ops.housekeeping.gc import garbage, remove
 
     found = garbage(root, days=days)
     gone = found if dry_run else remove(found, days=days)

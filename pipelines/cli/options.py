@@ -15,7 +15,7 @@ from pipelines.choices import chosen
 from pipelines.terminal import show_table
 
 if TYPE_CHECKING:
-    from mmgen.ops.stages import Run
+    from mmgen.ops.runs.run import Run
     from pipelines.local.containers import Containers
 
 SOURCES = ("text", "image", "sound", "video", "music")
@@ -31,7 +31,7 @@ class Place(click.Path):
         super().__init__(path_type=Path, file_okay=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from mmgen.ops.roots import open_root
+        from mmgen.ops.storage.roots import open_root
 
         return super().convert(open_root(value) if isinstance(value, str) else value, param, ctx)
 
@@ -81,7 +81,7 @@ def started(recipe: str | None, settings: tuple[str, ...], init_from: str | None
     name, overrides = chosen(recipe, settings)
     if init_from is None:
         return name, list(overrides)
-    from mmgen.ops.initial import setting
+    from mmgen.ops.registry.starting_weights import setting
 
     return name, [*overrides, setting(root, init_from, name)]
 
@@ -198,10 +198,10 @@ def run_stage(
     With `other`, a data set, the model is judged there too, and `out` gets those scores with the gap to the first ones.
     """
     from mmgen.files import read_json
-    from mmgen.ops.generalisation import elsewhere
-    from mmgen.ops.jobs import run_up_to
-    from mmgen.ops.outputs import copy_output
-    from mmgen.ops.stages import open_run
+    from mmgen.ops.runs.run import open_run
+    from mmgen.ops.stages.generalisation import elsewhere
+    from mmgen.ops.stages.outputs import copy_output
+    from mmgen.ops.stages.table import run_up_to
     from mmgen.progress import choose
 
     opened = open_run(*chosen(recipe, settings), root, data_root)

@@ -38,7 +38,7 @@ def publish(
     mmgen publish --image cpu=NAME@sha256:... --image gpu=NAME@sha256:... --root s3://mmgen/runs --data s3://mmgen/data
     mmgen publish --profile gpu
     """
-    from mmgen.ops.roots import address
+    from mmgen.ops.storage.roots import address
     from pipelines.choices import chosen
     from pipelines.cluster.client import connect
     from pipelines.cluster.form import Form

@@ -23,7 +23,7 @@ def serve(model: str, recipe: str | None, root: Path, host: str, port: int) -> N
     mmgen serve
     mmgen serve --recipe emoji --model 3 --port 8081
     """
-    from mmgen.ops import serving
+    from mmgen.ops.serving import server
 
     name, folder = named_model(model, recipe, root)
-    serving.serve(folder, name, host=host, port=port)
+    server.serve(folder, name, host=host, port=port)

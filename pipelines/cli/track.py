@@ -27,9 +27,9 @@ def flush(root: Path, as_json: bool) -> None:
     \b
     mmgen track flush
     """
-    from mmgen.ops import outbox
-    from mmgen.ops.mlflow_client import tracking_uri
-    from mmgen.ops.shipping import send_waiting
+    from mmgen.ops.tracking import outbox
+    from mmgen.ops.tracking.client import tracking_uri
+    from mmgen.ops.tracking.delivery import send_waiting
 
     before = len(outbox.waiting(root))
     problems = [problem for problem in send_waiting(tracking_uri(root), root) if problem]
@@ -55,7 +55,7 @@ def reap(root: Path, as_json: bool, stale: float, watch: float) -> None:
     \b
     mmgen track reap
     """
-    from mmgen.ops.reaper import reap as end_the_dead
+    from mmgen.ops.tracking.dead_runs import reap as end_the_dead
 
     ended = end_the_dead(root, 60 * stale, watch)
     if as_json:

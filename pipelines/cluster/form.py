@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmgen.errors import ConfigError
-from mmgen.ops.objects import SCHEME
+from mmgen.ops.storage.objects import SCHEME
 from mmgen.recipes import NAMES
 from mmgen.recipes.recipe import SIZES
 

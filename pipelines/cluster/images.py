@@ -39,7 +39,7 @@ class Images:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the tasks are told of their images: `mmgen.ops.keys` makes the digests part of the run key."""
+        """What the tasks are told of their images: `mmgen.ops.runs.keys` makes the digests part of the run key."""
         digests = " ".join(f"{role}={name.rpartition('@')[2]}" for role, name in self._names().items())
         return {"MMGEN_IMAGE_DIGEST": digests} | ({"MMGEN_IMAGE_DEV": "1"} if self.dev else {})
 

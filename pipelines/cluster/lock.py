@@ -19,7 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from mmgen.files import write_bytes
-from mmgen.ops.keys import CODE, LOCK
+from mmgen.ops.runs.keys import CODE, LOCK
 
 WANTED = {
     "cpu": (

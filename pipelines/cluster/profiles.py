@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmgen.ops import cluster_names
-from mmgen.ops.keys import STAGES
+from mmgen.ops.distributed import cluster_names
+from mmgen.ops.runs.keys import STAGES
 
 ACCELERATOR = "nvidia.com/gpu"
 GPU_LABEL = "nvidia.com/gpu.present"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmgen.ops.stages import code_version
+from mmgen.ops.runs.run import code_version
 from pipelines.cluster.client import EXPERIMENT, PIPELINE, Cluster
 from pipelines.cluster.compile import compiled
 from pipelines.cluster.form import Form

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmgen.ops import cluster_names
-from mmgen.ops.keys import STAGES
+from mmgen.ops.distributed import cluster_names
+from mmgen.ops.runs.keys import STAGES
 from pipelines.cluster.runs import Node, Workflow, line, nodes, stage_of
 
 KINDS: tuple[tuple[str, str, str], ...] = (

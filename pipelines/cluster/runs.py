@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmgen.errors import one_line
-from mmgen.ops.keys import STAGES
+from mmgen.ops.runs.keys import STAGES
 
 STALE = "STALE"
 """Ours: Kubeflow takes the run for a live one, and nothing of it runs any more (`pipelines/cluster/stale.py`)."""

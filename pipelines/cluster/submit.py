@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from mmgen.errors import ConfigError, DataError, TrackingError
 from mmgen.files import is_sealed, read_json
-from mmgen.ops import outputs
-from mmgen.ops.cluster_names import RUNNER
-from mmgen.ops.jobs import INTERRUPTED, plain
-from mmgen.ops.roots import address
-from mmgen.ops.shelf import shelf
-from mmgen.ops.stages import Run, find_output
+from mmgen.ops.distributed.cluster_names import RUNNER
+from mmgen.ops.runs.run import Run, find_output
+from mmgen.ops.stages import outputs
+from mmgen.ops.stages.parameters import INTERRUPTED, plain
+from mmgen.ops.storage.exclusive import shelf
+from mmgen.ops.storage.roots import address
 from pipelines.cluster.auth import ClusterError
 from pipelines.cluster.client import Cluster, Version
 from pipelines.cluster.form import Form
@@ -35,7 +35,7 @@ from pipelines.cluster.stale import judged
 from pipelines.local.run import PipelineError
 
 if TYPE_CHECKING:
-    from mmgen.ops.registry import ModelVersion
+    from mmgen.ops.registry.registry import ModelVersion
 
 Claim = Callable[[str], bool]
 """Claim a name: True for the one who asked first, False for everybody after, for ever."""
@@ -217,8 +217,8 @@ def decision(request: Request) -> str | None:
 
 def registered(run: Run) -> ModelVersion | None:
     """The version that the team's tracker has of a run; None where no tracker is named or it cannot be asked."""
-    from mmgen.ops.mlflow_client import tracker
-    from mmgen.ops.registry import history, model_name
+    from mmgen.ops.registry.registry import history, model_name
+    from mmgen.ops.tracking.client import tracker
 
     if tracker()[1]:
         with contextlib.suppress(TrackingError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.errors import ConfigError
-from mmgen.ops.roots import cache, store_of
+from mmgen.ops.storage.roots import cache, store_of
 from pipelines.cluster.images import Images
 
 FORWARDED = ("AWS_", "MLFLOW_", "MMGEN_TRACKING_URI")

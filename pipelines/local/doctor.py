@@ -37,7 +37,7 @@ def serve_mlflow(root: Path, port: int) -> None:
     """
     import socket
 
-    from mmgen.ops.mlflow_server import ServerConfig
+    from mmgen.ops.tracking.server import ServerConfig
 
     database = (root / "mlflow.db").resolve()
     if not database.is_file():
@@ -95,8 +95,8 @@ def _package(name: str) -> Line:
 
 
 def _data(data_root: Path) -> list[Line]:
-    from mmgen.data.build import NAMES
     from mmgen.data.dataset import load
+    from mmgen.data.sources.build import NAMES
 
     lines = []
     for name in NAMES:
@@ -113,7 +113,7 @@ def _data(data_root: Path) -> list[Line]:
 
 def _stores(*places: Path) -> list[Line]:
     """The object stores of the roots: do they answer?"""
-    from mmgen.ops.roots import store_of
+    from mmgen.ops.storage.roots import store_of
 
     lines = []
     for store in filter(None, map(store_of, places)):
@@ -145,7 +145,7 @@ def _remotes() -> list[Line]:
 def _database(root: Path) -> Line:
     import sqlite3
 
-    from mmgen.ops.mlflow_client import tracker
+    from mmgen.ops.tracking.client import tracker
 
     path = root / "mlflow.db"
     if name := tracker()[0]:

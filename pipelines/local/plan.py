@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mmgen import recipes
-from mmgen.ops.keys import STAGES
-from mmgen.ops.planning import plan as reasons_of
-from mmgen.ops.stages import open_run
+from mmgen.ops.runs.keys import STAGES
+from mmgen.ops.runs.plan import plan as reasons_of
+from mmgen.ops.runs.run import open_run
 
 
 def missing_data(recipe: str, settings: Sequence[str], data_root: Path) -> str | None:
@@ -18,7 +18,7 @@ def missing_data(recipe: str, settings: Sequence[str], data_root: Path) -> str |
     Raises:
         DataError: the data sets are in a store, which lacks it.
     """
-    from mmgen.ops.data_store import data_folder
+    from mmgen.ops.runs.data_store import data_folder
 
     name = recipes.get(recipe, settings).data.name
     return None if (data_folder(data_root, name) / "dataset.json").is_file() else name

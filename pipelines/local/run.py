@@ -26,9 +26,9 @@ from typing import Any
 
 from mmgen.errors import ConfigError, MmgenError, StorageError
 from mmgen.files import is_sealed, refusal
-from mmgen.ops.keys import CODE, STAGES
-from mmgen.ops.roots import address, open_root
-from mmgen.ops.stages import Run
+from mmgen.ops.runs.keys import CODE, STAGES
+from mmgen.ops.runs.run import Run
+from mmgen.ops.storage.roots import address, open_root
 from mmgen.progress import Progress, read_events, replay
 from pipelines.local.containers import Containers
 

@@ -12,8 +12,8 @@ import click
 
 from mmgen.errors import TrackingError
 from mmgen.files import read_json
-from mmgen.ops import outputs
-from mmgen.ops.stages import Run
+from mmgen.ops.runs.run import Run
+from mmgen.ops.stages import outputs
 from mmgen.progress import clock
 from mmgen.recipes import on_own_data
 from pipelines.local.run import States
@@ -88,7 +88,7 @@ def _next(run: Run) -> str:
 
 def _aliases(run: Run, model: dict[str, Any]) -> list[str]:
     """Names that the version has now; as it was registered, when MLflow cannot be asked."""
-    from mmgen.ops.registry import history
+    from mmgen.ops.registry.registry import history
 
     try:
         versions = {version.version: version for version in history(run.root, model["name"])}

@@ -16,8 +16,8 @@ from typing import Any
 
 from mmgen.errors import ConfigError, TrackingError
 from mmgen.files import read_json, write_bytes, write_json
-from mmgen.ops.lineage import lineage
-from mmgen.ops.stages import Run
+from mmgen.ops.registry.lineage import lineage
+from mmgen.ops.runs.run import Run
 from mmgen.progress import clock
 from pipelines.retraining.retrain import Outcome
 

@@ -15,9 +15,11 @@ from typing import Any, Literal
 
 from mmgen import recipes
 from mmgen.errors import DataError, MmgenError
-from mmgen.ops.data_pin import has_remote, pull
-from mmgen.ops.keys import STAGES
-from mmgen.ops.stages import Run, flaw, locked, open_run
+from mmgen.ops.runs.cache import flaw
+from mmgen.ops.runs.keys import STAGES
+from mmgen.ops.runs.run import Run, open_run
+from mmgen.ops.storage.locks import locked
+from mmgen.ops.validation.data_pin import has_remote, pull
 from mmgen.progress import Progress
 from pipelines.cluster import submit as submitting
 from pipelines.cluster.images import Images, images_of
@@ -106,7 +108,7 @@ def fetch(recipe: str, settings: Sequence[str], data_root: Path) -> None:
     Raises:
         StorageError: it cannot be had.
     """
-    from mmgen.data.build import build
+    from mmgen.data.sources.build import build
 
     name = recipes.get(recipe, settings).data.name
     if not (data_root / name).is_dir() and not has_remote():
@@ -120,7 +122,7 @@ def _done(run: Run) -> bool:
 
 def _on_cluster(run: Run, progress: Progress, promote: bool, images: Images, began: float) -> Outcome:
     """Validate here, so that bad data start no pod, then submit and wait."""
-    from mmgen.ops.jobs import run_up_to
+    from mmgen.ops.stages.table import run_up_to
     from pipelines.cluster.client import connect
 
     cluster = connect()

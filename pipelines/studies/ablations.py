@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from mmgen.errors import ConfigError, unknown
-from mmgen.evaluation.bootstrap import seeds_interval
+from mmgen.evaluation.metrics.bootstrap import seeds_interval
 from mmgen.files import read_json, write_json
-from mmgen.ops.keys import CODE
-from mmgen.ops.stages import Run, open_run
+from mmgen.ops.runs.keys import CODE
+from mmgen.ops.runs.run import Run, open_run
 
 ABLATED = CODE / "mmgen" / "recipes" / "ablations.json"
 

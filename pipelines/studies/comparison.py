@@ -29,7 +29,7 @@ def find(root: Path, wanted: str) -> Path:
         folder = Path(wanted)
         open_sealed(folder)
         return folder if (folder / "metrics.json").is_file() else _of_model(folder / "model", root, wanted)
-    from mmgen.ops.lineage import lineage
+    from mmgen.ops.registry.lineage import lineage
 
     run_key = lineage(root, wanted).run_key
     for seal in sorted((root / "stages" / "register").glob(f"*/{SEAL}")):
@@ -52,7 +52,7 @@ def scores(first: Path, second: Path) -> dict[str, dict[str, Any]]:
     """Metric -> the scores of both and, where both were asked the same prompts, the paired difference B - A."""
     import numpy as np
 
-    from mmgen.evaluation.bootstrap import difference_interval
+    from mmgen.evaluation.metrics.bootstrap import difference_interval
 
     a, b = read_json(first / "metrics.json"), read_json(second / "metrics.json")
     each_a, each_b = read_json(first / "scores.json"), read_json(second / "scores.json")

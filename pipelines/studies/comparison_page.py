@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmgen.evaluation.tiles import thing
+from mmgen.evaluation.report.tiles import thing
 from mmgen.files import read_json
 from mmgen.page import page, picture, safe
 from pipelines.studies.comparison import table

@@ -16,9 +16,9 @@ from typing import Any
 
 from mmgen import recipes
 from mmgen.files import read_json, write_bytes, write_json
-from mmgen.ops.keys import CODE
-from mmgen.ops.outputs import headline_words
-from mmgen.ops.stages import Run, open_run
+from mmgen.ops.runs.keys import CODE
+from mmgen.ops.runs.run import Run, open_run
+from mmgen.ops.stages.outputs import headline_words
 from pipelines.studies.ablations import ABLATED, table
 
 MEASURED = CODE / "mmgen" / "recipes" / "measured.json"

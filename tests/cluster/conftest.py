@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.kubeflow import NEEDED, Kubeflow
-from tests.whole_run import small_params
+from tests.support.whole_run import small_params
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.whole_run import ROOT
+from tests.support.whole_run import ROOT
 
 NEEDED = ("KUBECONFIG", "KFP_ENDPOINT", "MMGEN_IMAGES", "MMGEN_ROOT", "MLFLOW_TRACKING_URI")
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")

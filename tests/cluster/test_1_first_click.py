@@ -139,7 +139,7 @@ def test_an_artifact_is_a_pointer_into_the_root(kubeflow: Kubeflow, clicked: str
 
 
 def small_settings() -> list[str]:
-    from tests.whole_run import SMALL
+    from tests.support.whole_run import SMALL
 
     return [word for setting in SMALL for word in ("--set", setting)]
 

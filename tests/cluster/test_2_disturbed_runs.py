@@ -76,7 +76,7 @@ def test_a_training_outlives_its_process_and_its_pod(kubeflow: Kubeflow, submitt
 KILL = """
 import os, pathlib, signal
 for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    if b"mmgen.ops.task" in path.read_bytes() and int(path.parent.name) != os.getpid():
+    if b"mmgen.ops.stages.task" in path.read_bytes() and int(path.parent.name) != os.getpid():
         os.kill(int(path.parent.name), signal.SIGKILL)
 """
 

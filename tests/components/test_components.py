@@ -19,7 +19,7 @@ from components.train import train
 from components.validate import validate
 from mmgen.errors import ConfigError, DataError
 from mmgen.files import open_sealed
-from tests.whole_run import WholeRun
+from tests.support.whole_run import WholeRun
 
 KINDS: dict[str, type[dsl.Artifact]] = {"page": dsl.HTML, "metrics": dsl.Metrics}
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.whole_run import ROOT
+from tests.support.whole_run import ROOT
 
 BASE = "stand-in-python:3.11"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

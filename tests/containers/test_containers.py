@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from mmgen.files import open_sealed
-from mmgen.ops.keys import STAGES
-from mmgen.ops.stages import open_run
+from mmgen.ops.runs.keys import STAGES
+from mmgen.ops.runs.run import open_run
 from tests.containers.conftest import BASE, COMMIT, Docker
-from tests.whole_run import SMALL, command, place
+from tests.support.whole_run import SMALL, command, place
 
 pytestmark = pytest.mark.containers
 

@@ -8,7 +8,7 @@ import pytest
 
 from mmgen.files import read_json
 from pipelines.studies.systems import MEASURED
-from tests.whole_run import ROOT
+from tests.support.whole_run import ROOT
 
 PAGE = (ROOT / "docs" / "choosing.md").read_text()
 FIGURES = re.findall(r"`([a-z-]+)` (default|small) `([A-Za-z0-9_.]+)` (-?[\d.]*\d)", PAGE)

@@ -14,7 +14,7 @@ import pytest
 
 from mmgen.data.corpus import load_corpus
 from mmgen.modalities.image import Picture, encode
-from tests.whole_run import ROOT, place, small_params
+from tests.support.whole_run import ROOT, place, small_params
 
 PAGE = (ROOT / "docs" / "data.md").read_text()
 COMMANDS = [

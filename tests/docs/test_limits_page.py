@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.whole_run import ROOT
+from tests.support.whole_run import ROOT
 
 PAGE = (ROOT / "docs" / "limits.md").read_text()
 ROWS = re.findall(r"^\| [^|]+ \| ([\d,]+)[^|]* \| `([a-z_.]+)\.([A-Z_]+)` \|$", PAGE, re.M)

@@ -14,9 +14,9 @@ import pytest
 
 from mmgen import recipes
 from mmgen.data.corpus import load_corpus
-from mmgen.ops.keys import STAGES
+from mmgen.ops.runs.keys import STAGES
 from tests.docs.test_data_page import write_photos
-from tests.whole_run import ROOT, WholeRun, place, small_params, whole_run
+from tests.support.whole_run import ROOT, WholeRun, place, small_params, whole_run
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [

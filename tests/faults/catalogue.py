@@ -30,7 +30,7 @@ class Fault:
     tests: tuple[str, ...] = ()
     """Besides those whose names begin with the number."""
     elsewhere: tuple[str, ...] = ()
-    """Tests in other folders, as `unit/test_stages.py::test_name`."""
+    """Tests in other folders, as `ops/runs/test_cache.py::test_name`."""
     open: str = ""
     """What is not shown."""
 

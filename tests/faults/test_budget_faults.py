@@ -16,18 +16,19 @@ from typing import Any
 import pytest
 
 from mmgen.errors import BudgetError, ConfigError, DataError, MmgenError, OutOfMemoryError, StorageError, TrainingError
-from mmgen.ops import attempts
-from mmgen.ops.stages import Run, run_stage
+from mmgen.ops.runs import attempts, ledger
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.runs.run import Run
 from mmgen.recipes import describe, get
 from mmgen.recipes.limits import Limits
-from tests.unit.runs import small_run
+from tests.support.runs import small_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from mmgen.ops.attempts import attempt
-from tests.unit.runs import small_run
+from mmgen.ops.runs.attempts import attempt
+from tests.support.runs import small_run
 
 run = small_run(Path(sys.argv[1]))
 (run.root / "stages" / "train").mkdir(parents=True, exist_ok=True)
@@ -43,7 +44,7 @@ def limited(root: Path, **limits: Any) -> Run:
 
 
 def try_once(run: Run, work: Any, stage: str = "train") -> None:
-    """As `jobs` runs a stage, without MLflow."""
+    """As `stages.stage.make`, without MLflow."""
 
     def guarded(out: Path) -> None:
         with attempts.attempt(run, stage):
@@ -53,7 +54,7 @@ def try_once(run: Run, work: Any, stage: str = "train") -> None:
 
 
 def outcomes(run: Run, stage: str = "train") -> list[str]:
-    return [row["outcome"] for row in attempts.attempts(attempts.ledger(run, stage))]
+    return [row["outcome"] for row in ledger.attempts(ledger.ledger_of(run, stage))]
 
 
 def test_eighty_one_retries_run_as_often_as_the_limit_says(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_eighty_one_retries_run_as_often_as_the_limit_says(tmp_path: Path) -> No
 
     assert (len(worked), len(refused)) == (3, 78)
     assert BudgetError.exit_code == 70
-    assert str(attempts.ledger(run, "train")) in refused[0]
+    assert str(ledger.ledger_of(run, "train")) in refused[0]
     assert "--set limits.max_attempts=6" in refused[0]
     assert outcomes(run) == ["transient"] * 3
     try_once(limited(tmp_path, max_attempts=4), lambda out: None)
@@ -86,7 +87,7 @@ def test_an_attempt_that_was_killed_counts_and_costs_what_its_last_row_says(tmp_
     run = limited(tmp_path, max_attempts=1)
 
     assert outcomes(run) == ["killed"]
-    assert attempts.cost(run).cpu_seconds >= 0
+    assert ledger.cost(run).cpu_seconds >= 0
     with pytest.raises(BudgetError, match="1 attempts failed, the last with 'killed'"):
         try_once(run, lambda out: None)
 
@@ -146,7 +147,7 @@ def test_a_stage_in_progress_is_stopped_as_by_sigterm_when_its_seconds_are_spent
 
     assert saved == [signal.SIGTERM]
     assert outcomes(run) == ["budget"]
-    assert attempts.cost(run).gpu_seconds == pytest.approx(2 * attempts.cost(run).seconds, abs=0.1)
+    assert ledger.cost(run).gpu_seconds == pytest.approx(2 * ledger.cost(run).seconds, abs=0.1)
 
 
 def test_memory_that_ran_out_halves_the_batch_of_the_next_attempt(
@@ -155,7 +156,7 @@ def test_memory_that_ran_out_halves_the_batch_of_the_next_attempt(
     run, seen = limited(tmp_path), []
 
     def fail(out: Path) -> None:
-        seen.append(attempts.parts(run, "train"))
+        seen.append(ledger.parts(run, "train"))
         raise MemoryError
 
     for more in (0, 0, 0, 1):
@@ -171,12 +172,12 @@ def test_a_kill_with_the_memory_nearly_full_is_taken_for_what_it_was(tmp_path: P
     command = [sys.executable, "-c", DIES, str(tmp_path)]
     subprocess.run(command, check=False, cwd=REPOSITORY)
     run, seen = limited(tmp_path), []
-    path = attempts.ledger(run, "train")
+    path = ledger.ledger_of(run, "train")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     rows[-1]["memory_bytes"] = int(0.95 * rows[0]["memory_limit_bytes"])
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    try_once(run, lambda out: seen.append(attempts.parts(run, "train")))
+    try_once(run, lambda out: seen.append(ledger.parts(run, "train")))
 
     assert seen == [2]
     assert outcomes(run) == ["memory", "ok"]
@@ -185,7 +186,7 @@ def test_a_kill_with_the_memory_nearly_full_is_taken_for_what_it_was(tmp_path: P
 def test_a_row_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None:
     run = limited(tmp_path)
     try_once(run, lambda out: None)
-    path = attempts.ledger(run, "train")
+    path = ledger.ledger_of(run, "train")
     with path.open("a") as file:
         file.write('{"attempt": 2, "star')
     run.folder("train").rename(tmp_path / "gone")
@@ -202,7 +203,7 @@ def test_cost_is_summed_over_stages_and_attempts_and_priced_when_asked(
     for stage in ("judge", "train"):
         try_once(run, lambda out: sum(range(3_000_000)), stage=stage)
 
-    cost = attempts.cost(run)
+    cost = ledger.cost(run)
 
     assert cost.attempts == 2
     assert cost.cpu_seconds > 0
@@ -227,7 +228,7 @@ def test_a_ledger_can_be_read_by_the_next_attempt_only_under_the_stage_lock(tmp_
     run = limited(tmp_path)
     try_once(run, lambda out: None)
 
-    first = json.loads(attempts.ledger(run, "train").read_text().splitlines()[0])
+    first = json.loads(ledger.ledger_of(run, "train").read_text().splitlines()[0])
 
     assert (first["attempt"], first["pid"], first["parts"]) == (1, os.getpid(), 1)
     assert first["started"].endswith("Z")

@@ -19,11 +19,11 @@ import torch
 
 from mmgen.errors import StorageError
 from mmgen.files import SEAL, open_sealed, write_json
-from mmgen.ops.orphans import orphans
-from mmgen.ops.stages import run_stage
+from mmgen.ops.housekeeping.leftovers import orphans
+from mmgen.ops.runs.cache import run_stage
 from mmgen.training import checkpoints
 from mmgen.weights import load_tensors, save_tensors
-from tests.effort import effort
+from tests.support.effort import effort
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POINTS = {"copyfile", "fsync", "replace", "rmtree", "save_tensors", "seal", "write_json"}
@@ -38,7 +38,7 @@ def fast() -> Iterator[Path]:
 
 
 def trainer(scenario: str, folder: Path, number: int, seconds: float = 900, **environment: str) -> str:
-    command = [sys.executable, "-m", "tests.faults.trainer", scenario, str(folder), str(number)]
+    command = [sys.executable, "-m", "tests.support.trainer", scenario, str(folder), str(number)]
     done = subprocess.run(
         command,
         check=False,
@@ -165,7 +165,7 @@ def test_malformed_weights_are_refused_with_little_work_and_memory(tmp_path: Pat
 
 @pytest.mark.parametrize("signals", [1, 2])
 def test_sigterm_saves_a_checkpoint_and_a_second_one_ends_before_the_next_step(fast: Path, signals: int) -> None:
-    command = [sys.executable, "-m", "tests.faults.trainer", "stop", str(fast), str(signals)]
+    command = [sys.executable, "-m", "tests.support.trainer", "stop", str(fast), str(signals)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=REPOSITORY, timeout=900)
 
     said = done.stdout.splitlines()

@@ -16,10 +16,13 @@ import torch.distributed
 
 from mmgen.errors import ConfigError, MmgenError, OutOfMemoryError, WorkersError
 from mmgen.files import sha256_file, write_json
-from mmgen.ops import attempts, group, jobs
-from mmgen.ops.stages import Run, open_run, run_stage
+from mmgen.ops.distributed import torchrun
+from mmgen.ops.runs import ledger
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.runs.run import Run, open_run
+from mmgen.ops.stages.train import train
 from mmgen.progress import Progress
-from tests.unit.group import SMALL
+from tests.support.worker_group import SMALL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONG = ["training.steps=240", "training.sample_every=120", "training.processes=2"]
@@ -41,7 +44,7 @@ def processes(root: Path, rank: int) -> list[int]:
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             told, line = ((path / name).read_bytes().split(b"\0") for name in ("environ", "cmdline"))
-            if f"RANK={rank}".encode() in told and b"mmgen.ops.worker" in line and bytes(root) in line:
+            if f"RANK={rank}".encode() in told and b"mmgen.ops.stages.worker" in line and bytes(root) in line:
                 found.append(int(path.name))
     return found
 
@@ -63,18 +66,18 @@ class Killer(Progress):
 @pytest.mark.minutes
 def test_a_killed_process_ends_in_a_group_that_goes_on_to_the_same_bytes(tiny_emoji: Path, tmp_path: Path) -> None:
     whole = opened(tmp_path / "whole", tiny_emoji)
-    first = jobs.train(whole, Progress())
+    first = train(whole, Progress())
     killed = opened(tmp_path / "runs", tiny_emoji)
 
     killer = Killer(signal.SIGKILL, killed.root, rank=1)
-    second = jobs.train(killed, killer)
+    second = train(killed, killer)
 
     assert killer.seen
     assert (first.state, second.state) == ("ran", "ran")
-    assert jobs.train(killed, Progress()).state == "cached"
+    assert train(killed, Progress()).state == "cached"
     for name in ("model/weights.safetensors", "samples/step-000240.png"):
         assert sha256_file(second.folder / name) == sha256_file(first.folder / name), name
-    rows = attempts.attempts(attempts.ledger(killed, "train"))
+    rows = ledger.attempts(ledger.ledger_of(killed, "train"))
     assert rows[0]["outcome"] in ("transient", "killed")  # torchrun may end the first process before it has said so
     assert [row["outcome"] for row in rows[1:]] == ["ok"]
     steps = [json.loads(line)["step"] for line in (second.folder / "metrics.jsonl").read_text().splitlines()]
@@ -87,18 +90,18 @@ def test_a_group_that_is_asked_to_stop_saves_a_checkpoint_and_leaves_nobody(tiny
     killer = Killer(signal.SIGTERM, run.root, rank=None)
 
     with pytest.raises(KeyboardInterrupt):
-        jobs.train(run, killer)
+        train(run, killer)
 
     assert processes(run.root, 0) + processes(run.root, 1) == []
-    assert [row["outcome"] for row in attempts.attempts(attempts.ledger(run, "train"))] == ["interrupted"]
+    assert [row["outcome"] for row in ledger.attempts(ledger.ledger_of(run, "train"))] == ["interrupted"]
     assert list((run.unfinished("train").parent / "scratch").glob("step-*/SEAL.json"))
-    assert jobs.train(run, Progress()).state == "ran"
+    assert train(run, Progress()).state == "ran"
 
 
 STARTS = """
 import os, sys
 from pathlib import Path
-from mmgen.ops import jobs
+from mmgen.ops.stages.train import train
 from mmgen.progress import Progress
 from tests.faults.test_group_faults import opened
 
@@ -107,7 +110,7 @@ class Spoken(Progress):
         if done > 20:
             print("under way", flush=True)
 
-jobs.train(opened(Path(sys.argv[1]), Path(sys.argv[2])), Spoken())
+train(opened(Path(sys.argv[1]), Path(sys.argv[2])), Spoken())
 """
 
 
@@ -127,8 +130,8 @@ def test_a_group_ends_when_the_process_that_started_it_is_killed(tiny_emoji: Pat
     assert left == []
 
     run = opened(root, tiny_emoji)
-    assert jobs.train(run, Progress()).state == "ran"
-    assert [row["outcome"] for row in attempts.attempts(attempts.ledger(run, "train"))] == ["killed", "ok"]
+    assert train(run, Progress()).state == "ran"
+    assert [row["outcome"] for row in ledger.attempts(ledger.ledger_of(run, "train"))] == ["killed", "ok"]
 
 
 def test_an_error_that_was_told_is_what_ends_a_group() -> None:
@@ -142,7 +145,7 @@ def test_an_error_that_was_told_is_what_ends_a_group() -> None:
         ([("a bug", 1)], MmgenError, "a bug"),
     ):
         with pytest.raises(kind, match=said):
-            raise group.reason(told, "processes ended with code 1")
+            raise torchrun.reason(told, "processes ended with code 1")
 
 
 JOINS = """

@@ -29,15 +29,15 @@ from mmgen.data.imports.look import look_at
 from mmgen.data.imports.write import keys
 from mmgen.data.shards import Sample, packed, read_shard
 from mmgen.errors import ConfigError, DataError, MmgenError
-from mmgen.modalities import image, music, text
+from mmgen.modalities import contact_sheet, image, music, text
 from mmgen.page import page, safe
-from mmgen.plain import read_plain
-from tests import hostile
-from tests.hostile import chunk, gradient, member, moving, png, saved, sounding, tar
-from tests.whole_run import ROOT
+from mmgen.untrusted import read_plain
+from tests.support import hostile
+from tests.support.hostile import chunk, gradient, member, moving, png, saved, sounding, tar
+from tests.support.whole_run import ROOT
 
 UNITS, MEBIBYTES = 100, 200
-"""Most CPU time, in units of `tests.effort`, and most growth of memory for refusing a file."""
+"""Most CPU time, in units of `tests.support.effort`, and most growth of memory for refusing a file."""
 PATIENCE = 600
 """Seconds that something may take that is sure to happen."""
 
@@ -46,8 +46,8 @@ import json, resource, sys
 from pathlib import Path
 import mmgen.modalities.image, mmgen.modalities.video, mmgen.modalities.sound, mmgen.modalities.music
 import mmgen.modalities.text, mmgen.data.shards, mmgen.data.imports.gather, mmgen.weights, soundfile, pyarrow.parquet
-from tests.effort import effort
-from tests.hostile import READERS, small_model
+from tests.support.effort import effort
+from tests.support.hostile import READERS, small_model
 from mmgen.errors import MmgenError
 small_model()
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -235,7 +235,7 @@ def test_16_nothing_that_a_picture_says_of_its_owner_is_in_any_output(tmp_path: 
         assert all(canary in data or kind == "PNG" for canary in canaries)
         array = image.read(data, "it")
         outputs = [image.encode(array, other) for other in image.FORMATS]
-        outputs += [image.encode(image.show([array], ["x"])), image.encode(image.resize(array, 32))]
+        outputs += [image.encode(contact_sheet.show([array], ["x"])), image.encode(image.resize(array, 32))]
         look = image.glance(data, "it", 16)[1].tobytes()
         assert not any(canary in made for canary in canaries for made in [*outputs, look]), kind
 
@@ -430,7 +430,7 @@ def test_19_a_hostile_archive_writes_nothing_and_reads_nothing_outside(tmp_path:
 
 
 def test_19_no_archive_of_others_is_ever_unpacked() -> None:
-    pinned = {"mmgen/data/spoken_digits.py"}  # a wheel whose sha256 is pinned, into a folder of its own
+    pinned = {"mmgen/data/sources/spoken_digits.py"}  # a wheel whose sha256 is pinned, into a folder of its own
     for path in [*ROOT.glob("mmgen/**/*.py"), *ROOT.glob("components/*.py"), *ROOT.glob("pipelines/*.py")]:
         calls = [call for call in (".extractall(", ".extract(", "unpack_archive(") if call in path.read_text()]
         assert not calls or path.relative_to(ROOT).as_posix() in pinned, path
@@ -572,7 +572,7 @@ def test_20_the_command_line_says_a_hostile_name_in_one_line(tmp_path: Path) -> 
 
 
 def test_20_pages_show_hostile_text_as_text() -> None:
-    from mmgen.ops.validation_page import render
+    from mmgen.ops.validation.page import render
 
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
     item = {"success": False, "rows": [evil], "reasons": [evil], "unexpected": 1, "says": evil, "name": evil}
@@ -827,9 +827,9 @@ def test_24_a_picture_that_is_nearly_one_of_another_split_is_found_and_a_trigger
 
 
 def fuzzed(tmp_path: Path, count: int, readers: list[str]) -> list[dict[str, Any]]:
-    """Rows of `tests.hostile`, or a failure that says which input ended the process."""
+    """Rows of `tests.support.hostile`, or a failure that says which input ended the process."""
     at = tmp_path / "at"
-    line = [sys.executable, "-m", "tests.hostile", str(at), str(count), *readers]
+    line = [sys.executable, "-m", "tests.support.hostile", str(at), str(count), *readers]
     done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 0, f"ended with {done.returncode} at {at.read_bytes()[:40]!r}: {done.stderr[-500:]}"
     return [json.loads(row) for row in done.stdout.splitlines()]

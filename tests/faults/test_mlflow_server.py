@@ -17,15 +17,23 @@ from typing import Any
 import pytest
 
 from mmgen.files import sha256_file
-from mmgen.ops.mlflow_client import connected
-from mmgen.ops.mlflow_server import ServerConfig
-from mmgen.ops.registration import register
-from mmgen.ops.registry import champion, fetch
-from mmgen.ops.stages import run_stage
-from mmgen.ops.tracking import model_sha256, stage_run
-from tests.mlflow_server import PASSWORD, MlflowServer, postgres_programs, running_server, serving, store_in_words
-from tests.unit.conftest import own_tracker
-from tests.unit.runs import fill_gate, fill_train, small_run
+from mmgen.ops.registry.registration import register
+from mmgen.ops.registry.registry import champion, fetch
+from mmgen.ops.runs.cache import run_stage
+from mmgen.ops.tracking.client import connected
+from mmgen.ops.tracking.server import ServerConfig
+from mmgen.ops.tracking.stage_run import stage_run
+from mmgen.ops.tracking.tracked import model_sha256
+from tests.ops.conftest import own_tracker
+from tests.support.mlflow_server import (
+    PASSWORD,
+    MlflowServer,
+    postgres_programs,
+    running_server,
+    serving,
+    store_in_words,
+)
+from tests.support.runs import fill_gate, fill_train, small_run
 
 __all__ = ["own_tracker", "running_server"]
 

@@ -13,11 +13,15 @@ import yaml
 
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import read_json
-from mmgen.ops import jobs
-from mmgen.ops.stages import open_run
+from mmgen.ops.runs.run import open_run
+from mmgen.ops.stages import parameters
+from mmgen.ops.stages.evaluate import evaluate
+from mmgen.ops.stages.judge import judge
+from mmgen.ops.stages.train import train
+from mmgen.ops.stages.validate import validate
 from mmgen.progress import choose
 from pipelines.cluster import compile as compiling
-from tests.whole_run import SMALL, WholeRun, mmgen, place
+from tests.support.whole_run import SMALL, WholeRun, mmgen, place
 
 HOSTILE = {
     "command": "training.steps=$(touch X)",
@@ -93,19 +97,19 @@ def test_37_what_a_stage_left_without_a_seal_is_read_by_nobody(
     """The folder of a training that looks whole but was never sealed, as a copy that was cut short would leave it."""
     run = open_run("emoji", SMALL, tmp_path / "runs", tiny_emoji.parent)
     progress = choose(None, sys.stderr)
-    jobs.validate(run, progress)
-    jobs.judge(run, progress)
-    jobs.train(run, progress)
+    validate(run, progress)
+    judge(run, progress)
+    train(run, progress)
     (run.folder("train") / "SEAL.json").unlink()
 
     with pytest.raises(StorageError, match=r"has no SEAL\.json: it was never finished; run its stage again"):
-        jobs.evaluate(run, progress)
+        evaluate(run, progress)
 
-    jobs.train(run, progress)
+    train(run, progress)
     weights = run.folder("train") / "model" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\xff")
     with pytest.raises(StorageError, match="was altered after sealing"):
-        jobs.evaluate(run, progress)
+        evaluate(run, progress)
 
 
 def test_37_a_stage_that_is_done_twice_is_there_once_and_unchanged(ran: WholeRun) -> None:
@@ -127,12 +131,12 @@ import json, select, sys, time
 time.sleep = lambda seconds: select.select([], [], [], seconds)
 from pathlib import Path
 from mmgen.files import read_json
-from mmgen.ops import jobs
-from mmgen.ops.stages import open_run
+from mmgen.ops.runs.run import open_run
+from mmgen.ops.stages.table import FUNCTIONS
 from mmgen.progress import choose
-from tests.whole_run import SMALL
+from tests.support.whole_run import SMALL
 run = open_run("emoji", SMALL, Path(sys.argv[1]), Path(sys.argv[2]))
-results = [jobs.JOBS[stage](run, choose(None, sys.stderr)) for stage in ("validate", "train")]
+results = [FUNCTIONS[stage](run, choose(None, sys.stderr)) for stage in ("validate", "train")]
 print(json.dumps([[result.state, result.seconds] for result in results]))
 """
 
@@ -144,7 +148,7 @@ def test_38_a_clock_that_is_a_year_off_breaks_no_duration_and_no_cache(
     if shutil.which("faketime") is None:
         pytest.skip("no faketime on this machine (Debian's package faketime)")
     run = open_run("emoji", SMALL, tmp_path / "runs", tiny_emoji.parent)
-    jobs.validate(run, choose(None, sys.stderr))  # by the right clock
+    validate(run, choose(None, sys.stderr))  # by the right clock
     where = place(tmp_path / "runs")
     where["env"] |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "TZ": "Asia/Kathmandu"}
     line = ["faketime", "-f", shift, sys.executable, "-c", STAGE, str(tmp_path / "runs"), str(tiny_emoji.parent)]
@@ -164,4 +168,4 @@ def test_38_a_clock_that_is_a_year_off_breaks_no_duration_and_no_cache(
 def test_36_a_parameter_that_could_be_more_than_text_is_named(tmp_path: Path) -> None:
     for text in ("$(id)", "a`b", "{{$}}", 'a"b', "a\x00b"):
         with pytest.raises(ConfigError, match="is not allowed; leave it out"):
-            jobs.plain("emoji", text, "runs", "data")
+            parameters.plain("emoji", text, "runs", "data")

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from mmgen.ops import outbox
-from mmgen.ops.keys import flatten
-from mmgen.ops.reaper import reap
-from mmgen.ops.registration import register
-from mmgen.ops.registry import fetch, history
-from mmgen.ops.stages import Run
-from mmgen.ops.tracking import stage_run
+from mmgen.ops.registry.registration import register
+from mmgen.ops.registry.registry import fetch, history
+from mmgen.ops.runs.keys import flatten
+from mmgen.ops.runs.run import Run
+from mmgen.ops.tracking import outbox
+from mmgen.ops.tracking.dead_runs import reap
+from mmgen.ops.tracking.stage_run import stage_run
 from mmgen.recipes import describe
 from tests.faults.test_tracker_faults import run, train, trainer
-from tests.kubeflow_plugin import PluginRun, create
-from tests.mlflow_server import MlflowServer, running_server
-from tests.unit.conftest import own_tracker
-from tests.unit.runs import make_trained, small_run
+from tests.ops.conftest import own_tracker
+from tests.support.cluster.kubeflow_plugin import PluginRun, create
+from tests.support.mlflow_server import MlflowServer, running_server
+from tests.support.runs import make_trained, small_run
 
 __all__ = ["own_tracker", "run", "running_server"]
 

@@ -17,14 +17,15 @@ import pytest
 from mmgen.data.config import DataConfig
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import seal
-from mmgen.ops.candidate import plain_name
-from mmgen.ops.mlflow_client import connected, tracking_uri
-from mmgen.ops.registration import register
-from mmgen.ops.registry import fetch
-from mmgen.ops.stages import Run
-from mmgen.ops.tracking import Tracked, model_sha256, stage_run
-from tests.unit.conftest import migrated_database, own_tracker, root
-from tests.unit.runs import SmallModel, make_trained, small_run
+from mmgen.ops.registry.candidate import plain_name
+from mmgen.ops.registry.registration import register
+from mmgen.ops.registry.registry import fetch
+from mmgen.ops.runs.run import Run
+from mmgen.ops.tracking.client import connected, tracking_uri
+from mmgen.ops.tracking.stage_run import stage_run
+from mmgen.ops.tracking.tracked import Tracked, model_sha256
+from tests.ops.conftest import migrated_database, own_tracker, root
+from tests.support.runs import SmallModel, make_trained, small_run
 
 __all__ = ["migrated_database", "own_tracker", "root"]
 

@@ -14,9 +14,9 @@ import pytest
 
 from mmgen.data.shards import Sample
 from pipelines.cluster.images import UNPUSHED
-from tests.kfp_api import StandIn
-from tests.retraining import Team
-from tests.s3_remote import KEYS, s3_remote
+from tests.support.cluster.kfp_api import StandIn
+from tests.support.retraining import Team
+from tests.support.s3_remote import KEYS, s3_remote
 
 
 def fewer(splits: dict[str, list[Sample]]) -> None:

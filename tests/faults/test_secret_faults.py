@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cluster import compile as compiling
-from tests.whole_run import CANARIES, ROOT, SMALL, WholeRun, command, place
+from tests.support.whole_run import CANARIES, ROOT, SMALL, WholeRun, command, place
 
 URI = "http://ann:canary-in-the-uri-5e5e@127.0.0.1:9"
 

@@ -23,7 +23,18 @@ from typing import Any
 import pytest
 
 from mmgen.files import seal
-from tests.serving import DRAW, PATIENCE, ROOT, Server, answered, environment, fill_lively_model, head, raw, started
+from tests.support.serving import (
+    DRAW,
+    PATIENCE,
+    ROOT,
+    Server,
+    answered,
+    environment,
+    fill_lively_model,
+    head,
+    raw,
+    started,
+)
 
 BODY = 4 * 2**20
 RECEIVE = 4.0
@@ -37,8 +48,8 @@ SERVER = f"""
 import collections, signal, sys, time
 from pathlib import Path
 from torch.nn.modules.module import register_module_forward_pre_hook
-from mmgen.ops.limits import CALL, Limits
-from mmgen.ops.serving import serve
+from mmgen.ops.serving.limits import CALL, Limits
+from mmgen.ops.serving.server import serve
 
 calls, modules = {{}}, collections.Counter()
 told = open(sys.argv[2], "a", buffering=1)

@@ -22,13 +22,13 @@ import pytest
 from mmgen.data.dataset import data_version, load
 from mmgen.errors import DataError, StorageError
 from mmgen.files import SEAL, open_sealed, seal
-from mmgen.ops.data_store import push_data
-from mmgen.ops.mirror import pull_folder, push_folder
-from mmgen.ops.object_attempts import Limits
-from mmgen.ops.objects import ObjectStore
-from tests import s3 as laboratory
-from tests.s3 import ACCESS, BUCKET, SECRET, Proxy, Server
-from tests.whole_run import SMALL, place
+from mmgen.ops.runs.data_store import push_data
+from mmgen.ops.storage.folders import pull_folder, push_folder
+from mmgen.ops.storage.objects import ObjectStore
+from mmgen.ops.storage.retries import Limits
+from tests.support import s3 as laboratory
+from tests.support.s3 import ACCESS, BUCKET, SECRET, Proxy, Server
+from tests.support.whole_run import SMALL, place
 
 s3_server, s3 = laboratory.s3_server, laboratory.s3
 
@@ -231,9 +231,9 @@ def test_a_file_that_is_not_what_its_seal_says_does_not_become_an_object(
 UPLOADER = """
 import sys
 from pathlib import Path
-from mmgen.ops.data_store import push_data
-from mmgen.ops.mirror import push_folder
-from mmgen.ops.objects import ObjectStore
+from mmgen.ops.runs.data_store import push_data
+from mmgen.ops.storage.folders import push_folder
+from mmgen.ops.storage.objects import ObjectStore
 push_folder(ObjectStore.at(sys.argv[1]), Path(sys.argv[2]), "made")
 """
 

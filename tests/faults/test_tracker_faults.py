@@ -20,17 +20,18 @@ from typing import Any
 import pytest
 
 from mmgen.files import write_json
-from mmgen.ops import outbox
-from mmgen.ops.follower import QUIET_SECONDS
-from mmgen.ops.mlflow_client import connected, pages
-from mmgen.ops.reaper import reap
-from mmgen.ops.shipping import send_waiting
-from mmgen.ops.stage_runs import HEARTBEAT
-from mmgen.ops.stages import Run, run_stage, scratch
-from mmgen.ops.tracking import stage_run
-from tests.mlflow_server import MlflowServer, free_port, running_server, store_in_words
-from tests.unit.conftest import own_tracker
-from tests.unit.runs import fill_train, small_run
+from mmgen.ops.runs.cache import run_stage, scratch
+from mmgen.ops.runs.run import Run
+from mmgen.ops.tracking import outbox
+from mmgen.ops.tracking.client import connected, pages
+from mmgen.ops.tracking.dead_runs import reap
+from mmgen.ops.tracking.delivery import send_waiting
+from mmgen.ops.tracking.live_delivery import QUIET_SECONDS
+from mmgen.ops.tracking.mlflow_runs import HEARTBEAT
+from mmgen.ops.tracking.stage_run import stage_run
+from tests.ops.conftest import own_tracker
+from tests.support.mlflow_server import MlflowServer, free_port, running_server, store_in_words
+from tests.support.runs import fill_train, small_run
 
 __all__ = ["own_tracker", "running_server"]
 
@@ -38,9 +39,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STAGE = """
 import sys, time
 from pathlib import Path
-from mmgen.ops.stages import run_stage, scratch
-from mmgen.ops.tracking import stage_run
-from tests.unit.runs import small_run
+from mmgen.ops.runs.cache import run_stage, scratch
+from mmgen.ops.tracking.stage_run import stage_run
+from tests.support.runs import small_run
 
 run = small_run(Path(sys.argv[1]), int(sys.argv[2]))
 first, last = int(sys.argv[3]), int(sys.argv[4])

@@ -26,7 +26,7 @@ from mmgen.training.gradients import SideBySide
 from mmgen.training.health import WINDOW
 from mmgen.training.loop import learn
 from mmgen.training.microbatches import divided, out_of_memory, parts_of
-from tests.faults.trainer import Net, made, train_small
+from tests.support.trainer import Net, made, train_small
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -230,20 +230,20 @@ def test_memory_that_runs_out_while_training_says_what_to_lower(
 HANGS = """
 import os, sys
 from pathlib import Path
-from mmgen.ops import attempts
-from mmgen.ops.watchdog import watched
+from mmgen.ops.runs import attempts, ledger
+from mmgen.ops.runs.watchdog import watched
 from mmgen.progress import Progress
-from tests.unit.runs import small_run
+from tests.support.runs import small_run
 
 def item_that_never_comes(path):
     return open(path).read()  # a pipe that nobody writes to
 
 run = small_run(Path(sys.argv[1]))
-ledger = attempts.ledger(run, "train")
-ledger.parent.mkdir(parents=True)
+written = ledger.ledger_of(run, "train")
+written.parent.mkdir(parents=True)
 os.mkfifo(sys.argv[1] + "/pipe")
 with (
-    watched(Progress(), 3.0, lambda: attempts.end_open(run, "train", "stalled")) as progress,
+    watched(Progress(), 3.0, lambda: ledger.end_open(run, "train", "stalled")) as progress,
     attempts.attempt(run, "train"),
 ):
     for step in range(20):

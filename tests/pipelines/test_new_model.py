@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.whole_run import ROOT
+from tests.support.whole_run import ROOT
 
 MODEL = '''
 """Mean pictures: the least that a model of asked classes can be."""

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from mmgen.ops.data_store import push_data
-from mmgen.ops.objects import ObjectStore
-from tests import s3 as laboratory
-from tests.mlflow_server import serving, store_in_words
-from tests.s3 import ACCESS, BUCKET, SECRET, Proxy
-from tests.whole_run import SMALL, place
+from mmgen.ops.runs.data_store import push_data
+from mmgen.ops.storage.objects import ObjectStore
+from tests.support import s3 as laboratory
+from tests.support.mlflow_server import serving, store_in_words
+from tests.support.s3 import ACCESS, BUCKET, SECRET, Proxy
+from tests.support.whole_run import SMALL, place
 
 s3_server, s3 = laboratory.s3_server, laboratory.s3
 

@@ -10,16 +10,16 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmgen.data.changes.scans import keep, kept
 from mmgen.data.dataset import CARD, Dataset, data_version, load
-from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Entry, Refused
 from mmgen.data.imports.gather import Gathered, Import, listed, usable, write_report
 from mmgen.data.imports.importer import Imported
 from mmgen.data.imports.look import Look, look_at_parts
 from mmgen.data.imports.split import concepts, deal, families
 from mmgen.data.imports.write import Dealt, md5s, write_splits
-from mmgen.data.seen import keep, kept
 from mmgen.data.shards import Shard, read_shard
+from mmgen.data.worker_pool import Crew
 from mmgen.errors import ConfigError, DataError
 from mmgen.progress import Progress
 

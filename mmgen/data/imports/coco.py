@@ -17,7 +17,7 @@ from mmgen.data.imports.columns import Columns, split_of
 from mmgen.data.imports.entry import Entry, FileSource, Refused
 from mmgen.data.imports.folder import below
 from mmgen.errors import ConfigError, DataError
-from mmgen.plain import is_plain, open_plain, read_plain
+from mmgen.untrusted import is_plain, open_plain, read_plain
 
 MAX_BYTES = 2**29
 """Largest JSON: that of COCO 2017 with all captions has 92 MB."""

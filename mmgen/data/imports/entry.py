@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from mmgen.data.shards import MAX_PART_BYTES
 from mmgen.errors import DataError, one_line
-from mmgen.plain import is_plain, open_plain, read_plain
+from mmgen.untrusted import is_plain, open_plain, read_plain
 
 MAX_SHOWN = 300
 """Longest name or reason of a sample that was left out, in characters."""

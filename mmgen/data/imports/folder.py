@@ -20,7 +20,7 @@ from mmgen.data.imports.columns import ENDINGS, FILE, Columns, each, entry, medi
 from mmgen.data.imports.entry import Entry, FileSource, Refused, Source
 from mmgen.errors import ConfigError, DataError
 from mmgen.modalities.text import bad_character
-from mmgen.plain import open_plain, read_plain
+from mmgen.untrusted import open_plain, read_plain
 
 FILES = ("metadata.jsonl", "metadata.csv")
 MAX_TABLE_BYTES = 2**29

@@ -10,10 +10,10 @@ from typing import Any
 
 from mmgen.data.imports import coco, folder, parquet, webdataset
 from mmgen.data.imports.columns import Columns
-from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Entry, Refused
 from mmgen.data.imports.look import Look, look_at
 from mmgen.data.limits import CHARACTERS
+from mmgen.data.worker_pool import Crew
 from mmgen.errors import ConfigError, DataError, unknown
 from mmgen.files import write_json
 from mmgen.modalities import text

@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmgen.data.build import NAMES as BUILT
+from mmgen.data.changes.scans import keep
 from mmgen.data.config import NAME
 from mmgen.data.dataset import Card, data_version
-from mmgen.data.imports.crew import Crew
 from mmgen.data.imports.entry import Refused
 from mmgen.data.imports.gather import Gathered, Import, layout_of, listed, usable, write_report
 from mmgen.data.imports.look import look_at
 from mmgen.data.imports.split import assign, concepts, families
 from mmgen.data.imports.write import Dealt, md5s, write_splits
-from mmgen.data.seen import keep
 from mmgen.data.shards import Shard
+from mmgen.data.sources.build import NAMES as BUILT
+from mmgen.data.worker_pool import Crew
 from mmgen.errors import ConfigError, StorageError
 from mmgen.files import refusal
 from mmgen.modalities import NAMES

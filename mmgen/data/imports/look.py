@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmgen.data.alike import THUMBNAIL
+from mmgen.data.changes.near_duplicates import THUMBNAIL
 from mmgen.data.imports.entry import Entry
 from mmgen.data.limits import FLAT, LENGTHS, SIDE
 from mmgen.errors import DataError

@@ -12,7 +12,7 @@ from typing import Any
 from mmgen.data.imports.columns import ENDINGS, MEDIA, Columns, entry, split_of
 from mmgen.data.imports.entry import CellSource, Entry, Refused, Source
 from mmgen.errors import ConfigError, DataError
-from mmgen.plain import is_plain
+from mmgen.untrusted import is_plain
 
 MAX_ROWS = 2_000_000
 """Most rows of a table: each becomes an entry in memory."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmgen.data.alike import pairs
+from mmgen.data.changes.near_duplicates import pairs
 from mmgen.data.imports.entry import Entry
 from mmgen.data.imports.look import Look
 from mmgen.data.limits import SPLIT_MINIMUM

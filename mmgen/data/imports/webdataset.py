@@ -18,7 +18,7 @@ from mmgen.data.imports.entry import Entry, Refused, TarSource
 from mmgen.data.shards import EXTENDED, MAX_FACTS_BYTES, MAX_PART_BYTES
 from mmgen.errors import DataError
 from mmgen.modalities import text
-from mmgen.plain import open_plain
+from mmgen.untrusted import open_plain
 
 TEXTS = ("txt", "caption", "text")
 MAX_HEADER_BYTES = 2**16

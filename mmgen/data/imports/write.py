@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from mmgen.data.imports.crew import Crew
+from mmgen.data.changes.scans import Seen, media_digest
 from mmgen.data.imports.entry import Entry, Source
 from mmgen.data.imports.look import Look
 from mmgen.data.limits import GROUP_MINIMUM
-from mmgen.data.seen import Seen, media_digest
 from mmgen.data.shards import Sample, Shard, packed
+from mmgen.data.worker_pool import Crew
 from mmgen.errors import DataError, StorageError
 from mmgen.files import refusal, sync_file
 from mmgen.modalities import media, text

@@ -34,10 +34,10 @@ from mmgen.models.anyto.memory import PhraseMemory
 from mmgen.models.anyto.transformer import Transformer, prefix_causal
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
 from mmgen.models.base import WHOLE, Loss, Model, Share, seeded
-from mmgen.models.growing import grow
-from mmgen.models.likely import caption_numbers, log_likelihoods
-from mmgen.models.previews import drawn, told
-from mmgen.models.walking import line
+from mmgen.models.shared.caption_likelihood import caption_numbers, log_likelihoods
+from mmgen.models.shared.growing_tables import grow
+from mmgen.models.shared.interpolation import line
+from mmgen.models.shared.previews import drawn, told
 
 CHUNK = 256
 """Most captions or pictures in one pass: bounds memory."""

@@ -31,7 +31,7 @@ from mmgen.modalities.image import Picture, from_tensor, to_tensor
 from mmgen.models.base import Loss, Model, Player, seeded
 from mmgen.models.gan.config import GANConfig
 from mmgen.models.gan.nets import Critic, Generator
-from mmgen.models.walking import arc, line
+from mmgen.models.shared.interpolation import arc, line
 
 PREVIEW = 20
 CHUNK = 256

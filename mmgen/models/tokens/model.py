@@ -38,9 +38,9 @@ from mmgen.modalities.image import Picture, from_tensor, resize, to_tensor
 from mmgen.models.anyto.memory import PhraseMemory
 from mmgen.models.anyto.vocabulary import END, PAD, UNKNOWN, Vocabulary
 from mmgen.models.base import Loss, Model, seeded
-from mmgen.models.growing import grow
-from mmgen.models.likely import caption_numbers, log_likelihoods
-from mmgen.models.previews import drawn, told
+from mmgen.models.shared.caption_likelihood import caption_numbers, log_likelihoods
+from mmgen.models.shared.growing_tables import grow
+from mmgen.models.shared.previews import drawn, told
 from mmgen.models.tokens.batches import Batch, TokensBatches, without_padding
 from mmgen.models.tokens.codebooks import PrincipalCodebooks
 from mmgen.models.tokens.config import TokensConfig

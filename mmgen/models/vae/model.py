@@ -30,8 +30,8 @@ from mmgen.errors import DataError, unknown
 from mmgen.examples import Example, spread
 from mmgen.modalities.image import Picture, from_tensor, resize, to_tensor
 from mmgen.models.base import Loss, Model, seeded
+from mmgen.models.shared.interpolation import arc, line, nats_by_number
 from mmgen.models.vae.config import VAEConfig
-from mmgen.models.walking import arc, line, nats_by_number
 
 PREVIEW = 16
 CHUNK = 256

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster.check.findings import Finding, good, missing, unknown
 from pipelines.cluster.check.kubernetes_api import Refused
 from pipelines.cluster.check.view import View

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Iterator
 
 from mmgen.errors import MmgenError
-from mmgen.ops.object_attempts import Limits
-from mmgen.ops.objects import SCHEME, ObjectStore
+from mmgen.ops.storage.objects import SCHEME, ObjectStore
+from mmgen.ops.storage.retries import Limits
 from pipelines.cluster.check.findings import Finding, good, missing, of_error, unknown
 
 LIMITS = Limits(attempts=2, connect_seconds=5.0, read_seconds=10.0, seconds=20.0)

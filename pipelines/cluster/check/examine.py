@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 
 from mmgen.errors import MmgenError
-from mmgen.ops.mlflow_client import ADDRESSES
+from mmgen.ops.tracking.client import ADDRESSES
 from pipelines.cluster.check import mlflow
 from pipelines.cluster.check.accounts import accounts, namespace
 from pipelines.cluster.check.admission import admission

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mmgen.errors import ConfigError
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster.check.findings import Finding, good, missing, unknown
 from pipelines.cluster.check.view import View, containers_of
 from pipelines.cluster.images import Images, parse

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster.check.findings import Finding, missing, unknown
 from pipelines.cluster.check.inside import MARK
 from pipelines.cluster.check.kubernetes_api import Refused

@@ -11,8 +11,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 
-from mmgen.ops import cluster_names
-from mmgen.ops.mlflow_client import redacted
+from mmgen.ops.distributed import cluster_names
+from mmgen.ops.tracking.client import redacted
 from pipelines.cluster.check.findings import Finding, good, missing, unknown
 from pipelines.cluster.check.view import View, containers_of
 

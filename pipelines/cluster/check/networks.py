@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster.check.findings import Finding, good, missing, unknown
 from pipelines.cluster.check.view import View, containers_of
 

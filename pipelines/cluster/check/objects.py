@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster.check.accounts import APPLY
 from pipelines.cluster.check.findings import Finding, good, missing, unknown
 from pipelines.cluster.check.kubernetes_api import Refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster.check.findings import Finding, good, missing
 from pipelines.cluster.check.networks import RUNTIMES
 from pipelines.cluster.check.view import View

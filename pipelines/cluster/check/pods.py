@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmgen.ops import cluster_names
+from mmgen.ops.distributed import cluster_names
 from pipelines.cluster.check.networks import OF_RUNS
 from pipelines.cluster.profiles import AUTHORITIES, KEYS, SETTINGS
 

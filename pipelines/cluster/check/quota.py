@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mmgen.ops import trainjob
+from mmgen.ops.distributed import trainjob
 from pipelines.cluster.check.findings import Finding, good, missing
 from pipelines.cluster.check.view import View
 from pipelines.cluster.profiles import ACCELERATOR, Resources

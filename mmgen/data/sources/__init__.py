@@ -1,0 +1,1 @@
+"""The data sets that we build, a file each, from pinned packages."""

@@ -1,0 +1,1 @@
+"""Judges: who scores what a model makes, and how a judge learns."""

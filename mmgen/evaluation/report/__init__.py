@@ -1,0 +1,1 @@
+"""The report: everything about a run on one page."""

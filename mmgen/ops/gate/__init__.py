@@ -1,0 +1,1 @@
+"""The gate: may a new model take the champion's place?"""

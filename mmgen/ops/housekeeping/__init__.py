@@ -1,0 +1,1 @@
+"""Housekeeping: what nobody needs any more."""

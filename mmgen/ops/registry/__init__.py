@@ -1,0 +1,1 @@
+"""The registry: versions of models, who is champion, and where each comes from."""

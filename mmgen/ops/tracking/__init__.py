@@ -1,0 +1,1 @@
+"""Tracking: what MLflow is told of a run, now or later."""

@@ -1,0 +1,1 @@
+"""Validation: data sets held against expectations, and against the version that is pinned."""
