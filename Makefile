@@ -39,7 +39,12 @@ images: ## build the images of a cluster: make images BASE=python:3.11-slim@sha2
 test-containers: .venv/.installed ## build both images on a stand-in base and run the pipeline in them (root, Debian)
 	$(PYTEST) tests/containers -m containers
 
-test-cluster: .venv/.installed ## run the pipeline on the Kubernetes that KUBECONFIG and KFP_ENDPOINT name
+# The browser itself is the machine's Chromium.
+.venv/.browser: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
+	@touch $@
+
+test-cluster: .venv/.browser ## run the pipeline on the Kubernetes that KUBECONFIG and KFP_ENDPOINT name
 	$(PYTEST) tests/cluster -m cluster
 
 systems: .venv/.installed ## run every recipe small, write docs/systems.md (half an hour on two cores)

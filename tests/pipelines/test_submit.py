@@ -29,7 +29,6 @@ from pipelines.cluster.submit import claims, submit
 from tests import submitting as submitted
 from tests.argo import attempt
 from tests.kfp_api import StandIn
-from tests.retraining import cpu_seconds
 from tests.submitting import cluster_of, request_of, verb
 from tests.unit.runs import fill_gate, small_run
 from tests.whole_run import command, place
@@ -343,7 +342,7 @@ def test_a_server_that_fails_is_silent_or_away_ends_in_one_line_in_time(
     began = time.monotonic()
     with pytest.raises(ClusterError, match="cannot be reached"):
         cluster.cancel("any")  # sent once only, since it changes something
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < api.slow  # it did not wait for the answer
     with pytest.raises(ClusterError, match="cannot be reached"):
         connect({"KFP_ENDPOINT": "http://127.0.0.1:9"})
 
@@ -361,9 +360,9 @@ def test_an_installation_with_several_users_wants_a_namespace(api: StandIn) -> N
 def test_the_verbs_submit_show_and_stop_a_run(api: StandIn, tmp_path: Path, tiny_emoji: Path) -> None:
     root, data = tmp_path / "runs", tiny_emoji.parent
     first = verb(api, root, "submit", "emoji", "--if-new", "--json", data=data)
-    before = cpu_seconds()
+    before = len(api.seen)
     again = verb(api, root, "submit", "emoji", "--if-new", data=data)
-    took = cpu_seconds() - before
+    asked = [method for method, *_ in api.seen[before:]]
     ((run_id, run),) = api.runs.items()
     api.seen_by_argo(run_id, {"judge": [("Running", "")]})
     api.logs[attempt("judge", 0)[1]] = "step 3 of 5\n"
@@ -374,7 +373,7 @@ def test_the_verbs_submit_show_and_stop_a_run(api: StandIn, tmp_path: Path, tiny
     assert json.loads(first.stdout)["started"]
     assert (again.returncode, "nothing to do: there is emoji-" in again.stdout) == (0, True), again.stderr
     assert api.endpoint in again.stdout
-    assert took < 6  # of work: a busy machine takes longer by the clock
+    assert set(asked) == {"GET"}  # it looks for a run; nothing is compiled, uploaded or started
     assert "RUNNING" in shown.stdout
     assert "step 3 of 5" in logs.stdout
     assert (stopped.returncode, run["state"]) == (0, "CANCELED")
