@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 TWO := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-.PHONY: run test test-slow test-all faults images test-containers test-cluster check systems compile install help
+.PHONY: run test test-slow test-all faults images test-containers test-cluster check systems docs compile install help
 
 .venv/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mmgen needs Python 3.11 or newer")'
@@ -49,6 +49,15 @@ test-cluster: .venv/.browser ## run the pipeline on the Kubernetes that KUBECONF
 
 systems: .venv/.installed ## run every recipe small, write docs/systems.md (half an hour on two cores)
 	$(BIN)/mmgen systems --size small
+
+# What builds the site is no part of the first set-up, which has to be short.
+.venv/.docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+docs: .venv/.docs ## the documentation as a site, in site/; a broken link or reference fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html, or with a search: $(BIN)/python -m http.server --directory site"
 
 check: .venv/.installed ## format, lint, types, compiled pipeline
 	$(BIN)/ruff format --check .
