@@ -1,4 +1,4 @@
-"""Which recipe and which model a command means: as named, else by `params.yaml`."""
+"""Which recipe and which model a command uses: the named one, or that of `params.yaml`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARAMS = Path("params.yaml")
 
 
 def chosen(recipe: str | None, settings: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """The recipe and settings that are meant: as given, or from `params.yaml` when no recipe is named.
+    """The recipe and settings to use: as given, or from `params.yaml` when no recipe is named.
 
     Raises:
         ConfigError: no recipe is named and `params.yaml` does not name one.
@@ -45,7 +45,7 @@ def model_name(recipe: str | None) -> str:
 
 
 def model_folder(model: str, recipe: str | None, root: Path) -> Path:
-    """Folder of the model that was asked for: a path as it is, else from the registry.
+    """Folder of the requested model: the given path, or the folder from the registry.
 
     Raises:
         ConfigError: there is no champion yet.
@@ -54,7 +54,7 @@ def model_folder(model: str, recipe: str | None, root: Path) -> Path:
 
 
 def named_model(model: str, recipe: str | None, root: Path) -> tuple[str, Path]:
-    """Name with version, or path, of the model that was asked for, and its folder.
+    """Name with version, or path, of the requested model, and its folder.
 
     Raises:
         ConfigError: there is no champion yet.

@@ -1,4 +1,4 @@
-"""What commands print on standard output, and the exit code that is an answer."""
+"""Output of commands on standard output, and exit codes that are a result."""
 
 from __future__ import annotations
 

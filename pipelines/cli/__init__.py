@@ -1,1 +1,1 @@
-"""The command line: one file a group of verbs. The outermost layer, imported by nobody."""
+"""The command line: one file for each group of commands. It is the outermost layer; nothing imports it."""

@@ -29,15 +29,15 @@ def cluster() -> None:
     show_envvar=True,
     default=cluster_names.NAMESPACE,
     show_default=True,
-    help="Where runs will be.",
+    help="Namespace of the runs.",
 )
-@click.option("--pods", is_flag=True, help="Start a pod like a run's as well, which says what it can reach.")
+@click.option("--pods", is_flag=True, help="Also start a pod like those of a run, and report what it can reach.")
 @json_option
 def check(profile: str, images: tuple[str, ...], dev: bool, namespace: str, pods: bool, as_json: bool) -> None:
-    """Say what a run would miss at KFP_ENDPOINT and in the cluster of KUBECONFIG, a line each with its way out.
+    """List what a run would lack at KFP_ENDPOINT and in the cluster of KUBECONFIG, one line each with the remedy.
 
-    `ok` is there, `--` is missing, `??` could not be looked at. Without --pods nothing is started; with it short Jobs
-    show whether images can be pulled and what the network lets through.
+    `ok` means present, `--` missing, `??` not checked. Without --pods nothing is started; with it, short Jobs
+    show whether images can be pulled and which connections the network allows.
 
     \b
     mmgen cluster check

@@ -59,12 +59,12 @@ account_option = click.option(
 @click.option(
     "--if-new", is_flag=True, help="Start nothing when the same run is live, has succeeded, or its model is there."
 )
-@click.option("--wait", is_flag=True, help="Follow the run to its end and answer with its exit code.")
+@click.option("--wait", is_flag=True, help="Wait for the end of the run and return its exit code.")
 @json_option
 def submit(root: Path, if_new: bool, wait: bool, as_json: bool, **given: Any) -> None:
     """Start RECIPE on the cluster at KFP_ENDPOINT.
 
-    The run is named by its run key. The data that the pods see must be the version that lies here.
+    The run is named by its run key. The pods must see the same version of the data as this machine.
 
     \b
     mmgen submit --if-new --wait --image cpu=NAME@sha256:... --image gpu=NAME@sha256:...
@@ -101,8 +101,8 @@ def submit(root: Path, if_new: bool, wait: bool, as_json: bool, **given: Any) ->
 @cluster_options
 @account_option
 @click.option("--cron", help='Five fields, "30 4 * * mon", or six with the second first.')
-@click.option("--list", "listing", is_flag=True, help="Show the schedules and what they run just now.")
-@click.option("--end", metavar="NAME|ID", help="End this schedule; what it has started goes on.")
+@click.option("--list", "listing", is_flag=True, help="Show the schedules and their active runs.")
+@click.option("--end", metavar="NAME|ID", help="End this schedule; runs that it has started continue.")
 @click.option("--zone", help="Time zone of --cron.  [default: the cluster's]")
 @click.option(
     "--cluster-zone",
@@ -122,10 +122,10 @@ def schedule(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Start RECIPE on the cluster again and again, one at a time; a schedule of the same recipe is replaced.
+    """Start RECIPE on the cluster by a schedule, one run at a time; a schedule of the same recipe is replaced.
 
-    A run that finds every stage sealed does nothing more. A schedule that is replaced or ended starts nothing more and
-    is deleted when what it has started has ended.
+    A run that finds every stage sealed does nothing more. A schedule that was replaced or ended starts no further run,
+    and is deleted when its runs have ended.
 
     \b
     mmgen schedule --cron "30 4 * * mon"
@@ -163,10 +163,10 @@ def schedule(
 @click.argument("run", required=False)
 @json_option
 def status(run: str | None, as_json: bool) -> None:
-    """Show the newest runs on the cluster, or the stages of RUN, named by id or name, and why it does not go on.
+    """Show the newest runs on the cluster, or the stages of RUN, named by id or name, and why it does not continue.
 
-    STALE is a run that Kubeflow takes for a live one although nothing of it runs any more. What Kubernetes says of
-    pods is asked where KUBECONFIG or a pod's own token allows it.
+    STALE is a run that Kubeflow reports as active although none of its pods runs any more. Reasons from Kubernetes are
+    shown where KUBECONFIG or a pod's own token allows it.
 
     \b
     mmgen status
@@ -199,7 +199,7 @@ def status(run: str | None, as_json: bool) -> None:
 @click.argument("run", required=False)
 @click.option("--stage", help="Only this stage.  [default: all that have started]")
 def logs(run: str | None, stage: str | None) -> None:
-    """Print what the pods of RUN, or of the newest run, have written.
+    """Print the logs of the pods of RUN, or of the newest run.
 
     \b
     mmgen logs emoji-93140c25d35fbb27 --stage train
@@ -226,7 +226,7 @@ def logs(run: str | None, stage: str | None) -> None:
 @click.command()
 @click.argument("run")
 def cancel(run: str) -> None:
-    """Stop RUN, named by id or name; what its stages have sealed is kept.
+    """Stop RUN, named by id or name; sealed outputs of its stages are kept.
 
     \b
     mmgen cancel emoji-93140c25d35fbb27

@@ -12,7 +12,7 @@ from pipelines.terminal import answer, show_table
 
 @click.group(cls=Group)
 def data() -> None:
-    """Build, look at and check the data sets.
+    """Build, show and check the data sets.
 
     \b
     mmgen data build emoji
@@ -27,8 +27,8 @@ def data() -> None:
 def build(names: tuple[str, ...], data_root: Path, as_json: bool) -> None:
     """Build data sets: the same bytes on every machine.
 
-    NAMES are built from pinned packages; when none is named, the light ones that the default recipe and the tests need.
-    What data.dvc pins is also put into DVC's cache, so that `dvc status data.dvc` is clean.
+    NAMES are built from pinned packages. Without NAMES, the light data sets that the default recipe and the tests
+    need are built. Data sets that data.dvc pins are also put into DVC's cache, so that `dvc status data.dvc` is clean.
 
     \b
     mmgen data build emoji digits
@@ -55,7 +55,7 @@ def build(names: tuple[str, ...], data_root: Path, as_json: bool) -> None:
 def push(name: str, place: str, data_root: Path) -> None:
     """Put data set NAME into an object store.
 
-    Runs take it from there with --data s3://BUCKET/PREFIX.
+    Runs read it from there with --data s3://BUCKET/PREFIX.
 
     \b
     mmgen data push emoji s3://team/data
@@ -89,7 +89,7 @@ def list_(as_json: bool) -> None:
 @data_option
 @json_option
 def info(name: str, data_root: Path, as_json: bool) -> None:
-    """Show what data set NAME holds.
+    """Show the content of data set NAME.
 
     Counts, licences, and a contact sheet in a picture file.
 
@@ -135,7 +135,7 @@ def info(name: str, data_root: Path, as_json: bool) -> None:
 def validate(recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, out: Path) -> None:
     """Check the data of RECIPE against its expectations.
 
-    The page of findings is copied to a folder.
+    The page with the results is copied to a folder.
 
     \b
     mmgen data validate emoji --out out/validate

@@ -15,12 +15,12 @@ from pipelines.terminal import answer
 
 @click.command()
 @things_option
-@click.option("--to", required=True, metavar="image|text|sound|video|music|all", help="What to make.")
+@click.option("--to", required=True, metavar="image|text|sound|video|music|all", help="Modality to generate.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; text is also printed.")
-@click.option("-n", "count", type=click.IntRange(1, 64), default=1, show_default=True, help="How many.")
+@click.option("-n", "count", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of samples.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same bytes.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the family, such as steps=4.")
-@click.option("--model", default="champion", show_default=True, metavar="champion|VERSION|PATH", help="Which model.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the family, such as steps=4.")
+@click.option("--model", default="champion", show_default=True, metavar="champion|VERSION|PATH", help="Model to use.")
 @recipe_option
 @root_option
 @json_option
@@ -38,8 +38,8 @@ def generate(
 ) -> None:
     """Make a picture from words, speech from text, a video from a picture, and so on.
 
-    With -n above 1 the things lie beside FILE, numbered; of pictures FILE itself is a grid. Which pairs a model knows
-    depends on its recipe: mmgen recipes.
+    With -n above 1 the samples are numbered files beside FILE; for pictures, FILE itself is a grid. The modalities
+    that a model supports depend on its recipe: mmgen recipes.
 
     \b
     mmgen generate --from text="red heart" --to image --out heart.png

@@ -29,17 +29,19 @@ def _options(command: Command) -> Command:
             metavar="[LANGUAGE=]COLUMN",
             help="Column of captions; can repeat.  [default: text, caption or the like]",
         ),
-        click.option("--language", default="en", show_default=True, help="Language of captions that name none."),
-        click.option("--group", metavar="COLUMN", help="Samples of one group never lie in different splits."),
-        click.option("--label", metavar="COLUMN", help="What a sample shows: classes, and reports by group."),
+        click.option("--language", default="en", show_default=True, help="Language of captions without one."),
+        click.option("--group", metavar="COLUMN", help="Samples of one group are never in different splits."),
+        click.option("--label", metavar="COLUMN", help="Column with classes, also for reports by group."),
         click.option(
-            "--split", metavar="COLUMN", help="Says train, validation or test.  [default: split, if there is one]"
+            "--split",
+            metavar="COLUMN",
+            help="Column with train, validation or test.  [default: split, if present]",
         ),
-        click.option("--layout", help="folder, coco, webdataset or parquet, where FOLDER could be several."),
+        click.option("--layout", help="folder, coco, webdataset or parquet, when FOLDER matches several."),
         click.option("--budget", default=0.1, show_default=True, help="Largest share of bad samples to leave out."),
-        click.option("--licence", default="", help="Their licence, for the card."),
-        click.option("--credit", default="", help="Who made them, for the card."),
-        click.option("--url", default="", help="Where licence or source can be read, for the card."),
+        click.option("--licence", default="", help="Licence of the data, for the card."),
+        click.option("--credit", default="", help="Author of the data, for the card."),
+        click.option("--url", default="", help="Address of the licence or source, for the card."),
         click.option("--workers", type=click.IntRange(1, 256), help="Processes.  [default: all cores]"),
         data_option,
         json_option,
@@ -50,13 +52,13 @@ def _options(command: Command) -> Command:
 
 
 @click.command("import")
-@click.option("--title", default="", help="What the data are, for the card.")
+@click.option("--title", default="", help="Title of the data set, for the card.")
 @_options
 def import_(**given: Any) -> None:
     """Import a folder of your own as a data set.
 
     FOLDER holds metadata.jsonl or metadata.csv beside its files, a COCO captions JSON, WebDataset tars or Parquet
-    tables. Every file is looked at once; a bad one is left out and listed with its reason.
+    tables. Every file is read once; a bad file is left out and listed with the reason.
 
     \b
     mmgen data import photos --name pets
@@ -72,7 +74,7 @@ def import_(**given: Any) -> None:
 def add(**given: Any) -> None:
     """Add a folder to an imported data set: its next version.
 
-    What is there stays where it is; what is new goes to the split of its group or near copies, if it has any.
+    Existing samples stay in their splits; a new sample goes to the split of its group or near duplicates, if any.
 
     \b
     mmgen data add more_photos --name pets
@@ -92,11 +94,11 @@ def add(**given: Any) -> None:
 @data_option
 @json_option
 def diff(before: str, after: str | None, rev: str, workers: int | None, data_root: Path, as_json: bool) -> None:
-    """Say what changed from data set BEFORE to AFTER.
+    """Show what changed from data set BEFORE to AFTER.
 
-    With one name: from the version that DVC keeps for a commit to what is there now. Samples added, removed, changed
-    and moved, captions, new words, copies of what was there, pictures that two splits share, and whether pictures and
-    captions as a whole moved by more than chance.
+    With one name, compare the version that DVC keeps for a commit with the present one. Samples added, removed, changed
+    and moved, captions, new words, copies of existing samples, pictures that two splits share, and whether pictures
+    and captions as a whole moved by more than chance.
 
     \b
     mmgen data diff pets more_pets

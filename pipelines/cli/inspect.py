@@ -13,15 +13,15 @@ from pipelines.terminal import answer
 
 @click.command()
 @things_option
-@click.option("--model", default="champion", show_default=True, metavar="champion|VERSION|PATH", help="Which model.")
+@click.option("--model", default="champion", show_default=True, metavar="champion|VERSION|PATH", help="Model to use.")
 @recipe_option
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the noise.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     default="inspect.html",
     show_default=True,
-    help="The page; it needs nothing beside it.",
+    help="Page to write, without external content.",
 )
 @data_option
 @root_option
@@ -36,11 +36,11 @@ def inspect(
     root: Path,
     as_json: bool,
 ) -> None:
-    """Look into a model.
+    """Show what happens inside a model.
 
-    What it makes of a question, where it looks for each word, which pixels and words matter, what lies between two
-    things, what latent numbers mean, the nearest training pictures, the worst failures of each group: all that its
-    family can show. Without --from it is asked a few held-out prompts.
+    The page has the output for each input, attention for each word, pixels and words that matter, interpolations,
+    traversals of latent numbers, the nearest training pictures, and the worst failures of each group, as far as the
+    model family supports them. Without --from it uses a few held-out prompts.
 
     \b
     mmgen inspect --from text="red heart" --from text="blue heart"

@@ -1,4 +1,4 @@
-"""The command line `mmgen`: one verb a function, no logic. The outermost layer, imported by nobody.
+"""The command line `mmgen`: one function for each command, no logic. It is the outermost layer; nothing imports it.
 
 Exit codes: 0 ok, 2 usage, 10 configuration, 20 data refused, 30 gate kept the champion, 40 transient,
 50 out of memory, 60 interrupted, 70 budget spent. Results go to standard output, progress and errors to standard error.
@@ -48,7 +48,7 @@ INTERRUPTED = 60
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="mmgen")
 def cli() -> None:
-    """From a versioned data set to a judged, registered any-to-any generator.
+    """Train, evaluate and register any-to-any generators from a versioned data set.
 
     \b
     mmgen run                                                  train, judge and register the default recipe
@@ -72,7 +72,7 @@ def run(
 ) -> None:
     """Run the whole pipeline on this machine.
 
-    What is done already for RECIPE and its settings is not done again.
+    Stages that are done already for RECIPE and its settings do not run again.
 
     \b
     mmgen run
@@ -126,7 +126,7 @@ def _build(name: str, data_root: Path, progress: Any) -> None:
 @recipe_options
 @json_option
 def plan(recipe: str | None, settings: tuple[str, ...], root: Path, data_root: Path, as_json: bool) -> None:
-    """Say which stages of RECIPE would run, and why.
+    """Show which stages of RECIPE would run, and why.
 
     \b
     mmgen plan --set training.lr=0.001
@@ -191,8 +191,8 @@ def evaluate(
 ) -> None:
     """Score RECIPE, without the pipeline.
 
-    Trains it first if need be. Where --data names one data set, not the folder of all, the model that learned its own
-    data beside it is judged on that one as well, and the gap between the two is shown.
+    If needed, RECIPE is trained first. When --data names one data set instead of the folder of all, the model that was
+    trained on its own data is evaluated on that one as well, and the gap between the two is shown.
 
     \b
     mmgen evaluate emoji --out out/evaluate --metrics out/metrics.json

@@ -12,7 +12,7 @@ from pipelines.choices import model_name
 from pipelines.cli.options import json_option, recipe_option, root_option
 from pipelines.terminal import answer, show_table
 
-dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
 
 
 @click.command()
@@ -30,8 +30,8 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Check everything,
 def compare(a: str, b: str, out: Path, root: Path, as_json: bool) -> None:
     """Compare two runs, versions or families.
 
-    Scores of A and B with intervals, the paired difference where both were asked the same prompts, and what both made
-    of them side by side on one page. A and B are recipes (their champions), model versions, run keys, or sealed folders
+    The page has the scores of A and B with intervals, the paired difference where both have the same prompts, and the
+    samples of both side by side. A and B are recipes (their champions), model versions, run keys, or sealed folders
     of stage train or evaluate.
 
     \b
@@ -55,7 +55,7 @@ def compare(a: str, b: str, out: Path, root: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("version")
 @recipe_option
-@click.option("--approve", is_flag=True, help="Also where the gate did not say promote.")
+@click.option("--approve", is_flag=True, help="Promote also a version that the gate did not promote.")
 @click.option("--expect", metavar="VERSION", help="Only if this version is champion now.")
 @dry_run_option
 @root_option
@@ -65,7 +65,7 @@ def promote(
 ) -> None:
     """Make VERSION the champion by hand.
 
-    The champion of now becomes `previous`. Who did it is kept in the log of moves.
+    The present champion becomes `previous`. The log of promotions records who made the change.
 
     \b
     mmgen promote 3
@@ -99,13 +99,13 @@ def rollback(recipe: str | None, dry_run: bool, root: Path, as_json: bool) -> No
 
 @click.command()
 @recipe_option
-@click.option("--moves", "only_moves", is_flag=True, help="Who became champion when, why, and by whom.")
+@click.option("--moves", "only_moves", is_flag=True, help="List the changes of champion: when, by whom, and why.")
 @root_option
 @json_option
 def history(recipe: str | None, only_moves: bool, root: Path, as_json: bool) -> None:
     """List the registered versions, newest first.
 
-    With --moves, list the changes of champion instead, the oldest first; their log is checked.
+    With --moves, list the changes of champion instead, oldest first, after a check of their log.
 
     \b
     mmgen history
@@ -166,14 +166,14 @@ def _moves(root: Path, name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("any_id", required=False)
-@click.option("--check", "only_check", is_flag=True, help="Compare all places that say where models come from.")
+@click.option("--check", "only_check", is_flag=True, help="Compare all places that record where models come from.")
 @root_option
 @json_option
 def lineage(any_id: str | None, only_check: bool, root: Path, as_json: bool) -> None:
-    """From any id of a run to all the others.
+    """Find all ids of a run from one of them.
 
-    ANY_ID is a git commit, data version, KFP run, MLflow run, model version or run key. With --check, hold the
-    registry's tags against MLflow's runs, the registered models' seals, the log of promotions and Kubeflow's
+    ANY_ID is a git commit, data version, KFP run, MLflow run, model version or run key. With --check, compare the
+    registry's tags with MLflow's runs, the registered models' seals, the log of promotions and Kubeflow's
     artifacts; exit code 40 when two of them disagree.
 
     \b
@@ -211,14 +211,21 @@ def _check_lineage(root: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--older-than", "days", type=click.FloatRange(min=0), default=14, show_default=True, help="Days unused.")
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(min=0),
+    default=14,
+    show_default=True,
+    help="Days without use.",
+)
 @dry_run_option
 @root_option
 @json_option
 def gc(days: float, dry_run: bool, root: Path, as_json: bool) -> None:
     """Delete what no run and no named version needs.
 
-    Champions, previous champions, challengers and open runs keep all that they were made from. MLflow, the log of
+    Everything from which champions, previous champions, challengers and open runs were made is kept. MLflow, the log of
     promotions and data sets are not touched.
 
     \b

@@ -72,7 +72,7 @@ def init_option(command: Command) -> Command:
         "--init-from",
         "init_from",
         metavar="champion|RECIPE[@DATA]|PATH",
-        help="Go on from this model's weights instead of random ones.",
+        help="Start from the weights of this model instead of random ones.",
     )(command)
 
 
@@ -129,7 +129,7 @@ def images_options(command: Command) -> Command:
 def runner_options(command: Command) -> Command:
     """`--runner`, and what the one in containers needs."""
     kind = click.Choice(["subprocess", "docker"])
-    which = click.option("--runner", type=kind, default="subprocess", show_default=True, help="What tasks run in.")
+    which = click.option("--runner", type=kind, default="subprocess", show_default=True, help="How tasks are run.")
     further = click.option(
         "--docker",
         "further",
@@ -174,7 +174,7 @@ def promote_option(command: Command) -> Command:
         "promote",
         flag_value=False,
         default=True,
-        help="Leave the champion to a person's mmgen promote.",
+        help="Leave the promotion to a person, who runs mmgen promote.",
     )(command)
 
 
@@ -220,7 +220,7 @@ def run_stage(
 
 
 def _gaps(found: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Scores on two data sets for a terminal; a gap whose interval leaves out zero is marked with a star."""
+    """Scores on two data sets for a terminal; a gap whose interval excludes zero is marked with a star."""
 
     def said(value: dict[str, float], sign: str = "") -> str:
         return f"{value['value']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]"
@@ -235,7 +235,7 @@ def _gaps(found: dict[str, Any]) -> list[tuple[str, ...]]:
 def recipe_option(command: Command) -> Command:
     """`--recipe`: whose models are meant; behind an `@` the data set that they learned, where it is not the usual."""
     return click.option(
-        "--recipe", metavar="RECIPE[@DATA]", help="Whose models are meant.  [default: the recipe of params.yaml]"
+        "--recipe", metavar="RECIPE[@DATA]", help="Recipe of the model.  [default: the recipe of params.yaml]"
     )(command)
 
 
@@ -246,7 +246,7 @@ def things_option(command: Command) -> Command:
         "given",
         multiple=True,
         metavar="text=WORDS|image=FILE|sound=FILE|video=FILE|music=FILE",
-        help="What to start from; can repeat.",
+        help="Input of the model; can repeat.",
     )(command)
 
 

@@ -30,9 +30,9 @@ def publish(
     profile: str,
     as_json: bool,
 ) -> None:
-    """Upload the pipeline to Kubeflow's pages, with its form filled in; RECIPE is what the form proposes.
+    """Upload the pipeline to Kubeflow's pages, with its form filled in; RECIPE is the form's default.
 
-    The version is named after the git commit. Publishing the same again changes nothing.
+    The version is named after the git commit. Publishing the same content again changes nothing.
 
     \b
     mmgen publish --image cpu=NAME@sha256:... --image gpu=NAME@sha256:... --root s3://mmgen/runs --data s3://mmgen/data

@@ -20,9 +20,9 @@ from pipelines.terminal import answer
     type=click.Path(path_type=Path, file_okay=False),
     default="runs/retrain",
     show_default=True,
-    help="Folder for comment.md, retrain.json and what a reader wants to look at.",
+    help="Folder for comment.md, retrain.json, samples and reports.",
 )
-@click.option("--files-url", default="", help="Where the readers of the comment find that folder.")
+@click.option("--files-url", default="", help="Address at which readers of the comment find that folder.")
 @json_option
 def retrain(
     recipe: str | None,

@@ -14,7 +14,7 @@ from pipelines.terminal import answer
 @click.command()
 @json_option
 def recipes(as_json: bool) -> None:
-    """List the recipes, with what they cost and the scores that they reached.
+    """List the recipes with their cost and their scores.
 
     \b
     mmgen recipes
@@ -40,11 +40,11 @@ def recipes(as_json: bool) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each arm.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each variant.")
 @root_option
 @data_option
 def ablate(names: tuple[str, ...], seeds: int, root: Path, data_root: Path) -> None:
-    """Measure what transfer, multi-task learning, augmentation and sampling bring.
+    """Measure the effect of transfer learning, multi-task learning, augmentation and sampling.
 
     Each improvement is run with and without, with the same steps and seeds, and the differences go to docs/systems.md.
     NAMES are ablations; all of them, when none is named.

@@ -45,8 +45,8 @@ def flush(root: Path, as_json: bool) -> None:
 @track.command()
 @root_option
 @json_option
-@click.option("--stale", default=30.0, show_default=True, help="Minutes without a sign of life.")
-@click.option("--watch", default=90.0, show_default=True, help="Seconds to look on before a run is ended.")
+@click.option("--stale", default=30.0, show_default=True, help="Minutes without a heartbeat.")
+@click.option("--watch", default=90.0, show_default=True, help="Seconds to observe a run before it is ended.")
 def reap(root: Path, as_json: bool, stale: float, watch: float) -> None:
     """End runs that MLflow shows as running though they are dead.
 

@@ -1,1 +1,1 @@
-"""Runs on a cluster with Kubeflow: compile, submit, schedule, watch."""
+"""Runs on a cluster with Kubeflow: compile, submit, schedule, monitor."""

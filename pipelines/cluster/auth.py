@@ -1,4 +1,4 @@
-"""How we say who we are to a Kubeflow API server: a token in a file, or OIDC client credentials. Never in argv or logs.
+"""Authentication at a Kubeflow API server: a token in a file, or OIDC client credentials. Never in argv or logs.
 
 The first of these that is there counts:
 
@@ -35,7 +35,7 @@ NOTEBOOK_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")
 
 
 class ClusterError(MmgenError):
-    """The Kubeflow API server, or who vouches for us there, cannot be used."""
+    """The Kubeflow API server, or the identity provider in front of it, cannot be used."""
 
     exit_code = 40
 
@@ -48,7 +48,7 @@ class Credentials(Protocol):
 
 
 class TokenFile:
-    """A token that somebody else keeps fresh in a file."""
+    """A token in a file that another process renews."""
 
     def __init__(self, path: Path, variable: str) -> None:
         self._path = path
@@ -102,7 +102,7 @@ class ClientCredentials:
 
 
 def credentials(environment: Mapping[str, str]) -> Credentials | None:
-    """How to say who we are, from the environment; None where the server asks nobody.
+    """Credentials from the environment; None for a server without authentication.
 
     Raises:
         ConfigError: half of it is set, or a secret would travel unencrypted.

@@ -123,7 +123,7 @@ class Cluster(Server):
         return found if isinstance(found, dict) else {}
 
     def cancel(self, run_id: str) -> None:
-        """Stop a run; its pods are ended."""
+        """Stop a run and its pods."""
         try:
             with self.asking():
                 self._client.terminate_run(run_id)

@@ -1,4 +1,4 @@
-"""What Kubernetes itself tells of our runs, where it can be asked: which workflows there are, pods and warnings.
+"""What Kubernetes itself reports about our runs, where it is accessible: workflows, pods and warnings.
 
     KUBECONFIG         or ~/.kube/config, or the token that a pod has; without one of them nothing is asked
     KFP_KUBE_CONTEXT   the context whose cluster is that of KFP_ENDPOINT; unless named, the current one, which is not

@@ -1,4 +1,4 @@
-"""Runs that Kubeflow takes for live although nothing of them runs any more.
+"""Runs that Kubeflow reports as active although none of their pods runs any more.
 
 Kubeflow hears of a run only through its workflow. When that is deleted, by hand or with the schedule that owns it, the
 run keeps its last state for ever. Three signs tell such a run:
@@ -25,7 +25,7 @@ UNSEEN = datetime.timedelta(minutes=10)
 
 
 def judged(cluster: Cluster, runs: Sequence[ClusterRun], now: datetime.datetime | None = None) -> list[ClusterRun]:
-    """The runs, with state STALE and the reason as error where nothing of a live one runs any more."""
+    """The runs; one that Kubeflow reports as active without a running pod is STALE, with the reason as error."""
     if all(run.state in ENDED for run in runs):
         return list(runs)
     there = _with_workflow(cluster, runs)

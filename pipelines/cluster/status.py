@@ -1,4 +1,4 @@
-"""What people ask about a run: why it does not go on, and what its pods have written."""
+"""Answers about a run: why it does not continue, and the logs of its pods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_LOG = "(nothing yet, or not kept)"
 
 
 def why(cluster: Cluster, run: ClusterRun) -> list[str]:
-    """Why a run failed or waits, a line each; none where all is well or nobody knows."""
+    """Why a run failed or waits, one line each; none where there is no problem or no reason is known."""
     lines = [run.error] if run.error else []
     if run.state in ("SUCCEEDED", STALE):
         return lines

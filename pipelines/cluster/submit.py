@@ -1,4 +1,4 @@
-"""Hand a run to the cluster, once: two that submit the same run at the same moment start one.
+"""Submit a run to the cluster, once: two concurrent submissions of the same run start one run.
 
 Kubeflow has no key by which it would refuse a second run. So a run is named by its run key, whoever submits looks for
 that name first, and of those who find none one wins a claim at the run's root, looks again and starts it; the others
@@ -119,7 +119,7 @@ def request(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submitted:
-    """What became of a submission."""
+    """The result of a submission."""
 
     run: ClusterRun | None
     """None where the model is there already and no run of the cluster made it."""
@@ -156,7 +156,7 @@ def submit(cluster: Cluster, request: Request, *, if_new: bool, claim: Claim) ->
 
 
 def claims(root: Path) -> Claim:
-    """Claims on the shelf of a root which every submitter sees.
+    """Claims at a root that every submitter sees, each written only once.
 
     Raises:
         StorageError: when a claim cannot be written.

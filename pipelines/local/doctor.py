@@ -1,4 +1,4 @@
-"""This machine: is it fit to run a recipe, and MLflow's pages for what it ran."""
+"""Checks whether this machine can run a recipe, and serves MLflow's pages for its runs."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _data(data_root: Path) -> list[Line]:
 
 
 def _stores(*places: Path) -> list[Line]:
-    """The object stores of the roots: do they answer?"""
+    """Whether the object stores of the roots answer."""
     from mmgen.ops.storage.roots import store_of
 
     lines = []
@@ -126,7 +126,7 @@ def _stores(*places: Path) -> list[Line]:
 
 
 def _remotes() -> list[Line]:
-    """DVC's remotes on S3: DVC takes what it is given by a remote that is not told to verify."""
+    """DVC's remotes on S3: DVC accepts any bytes from a remote without `verify`."""
     found = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         found.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")

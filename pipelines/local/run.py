@@ -1,4 +1,4 @@
-"""Run the pipeline on this machine with KFP's own runner, and watch it.
+"""Run the pipeline on this machine with KFP's own runner, and monitor it.
 
     mmgen run                       reads the events, draws them, ends with the summary
       python -m pipelines.local.run     KFP's local runner: one process that runs the tasks in order
@@ -53,7 +53,7 @@ class PipelineError(MmgenError):
 def run_pipeline(run: Run, progress: Progress, containers: Containers | None = None, *, promote: bool = True) -> States:
     """Run every stage of `run`, in `containers` or in processes of this machine, and return what became of each.
 
-    Without `promote` the champion stays who it is.
+    Without `promote` the champion does not change.
 
     Raises:
         PipelineError: a stage failed; one line with the reason and the log's path.
@@ -127,7 +127,7 @@ def _start(
 
 @contextlib.contextmanager
 def _stopping(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop the whole run: ask, wait, insist."""
+    """Ctrl-C and SIGTERM stop the whole run: first SIGTERM, then a pause, then SIGKILL."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What a run came to: one JSON object for machines, a screen of text for people."""
+"""The result of a run: one JSON object for machines, a screen of text for people."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def show(summary: dict[str, Any]) -> None:
 
 
 def _next(run: Run) -> str:
-    """A command that asks the model for something."""
+    """A command that uses the model."""
     sources, target, words = outputs.first_pair(run)
     given = {"text": shlex.quote(words), "nothing": ""}
     parts = [f"--from {source}={given.get(source, 'FILE')}" for source in sources if source != "nothing"]

@@ -1,1 +1,1 @@
-"""What CI calls when data change."""
+"""The command that CI calls when data change."""

@@ -1,4 +1,4 @@
-"""What a retraining came to, as a comment for a pull request: metrics, the gate's table, lineage, where to look.
+"""The result of a retraining, as a comment for a pull request: metrics, the gate's table, lineage, where to look.
 
 GitHub shows no picture that is not on a server of its own or of the reader's: data addresses are stripped from
 comments. So pictures are files beside the comment (`samples.png`, `report.html` or `validation.html`), which CI keeps,
@@ -144,6 +144,6 @@ def _lineage(run: Run, model: dict[str, Any] | None) -> list[str]:
 
 
 def _code(text: str, longest: int = CHARACTERS) -> str:
-    """Other people's text as one harmless code span."""
+    """Untrusted text as one harmless code span."""
     line = "".join(c if c.isprintable() else " " for c in " ".join(text.split())).replace("`", "'")
     return f"`{line[:longest]}`" if line.strip() else "` `"

@@ -1,4 +1,4 @@
-"""Retraining as any CI calls it: fetch the data, see whether anything matters, validate, train, judge, tell.
+"""Retraining by CI: fetch the data, check whether anything relevant changed, validate, train, evaluate, comment.
 
 Nothing is decided by what a commit touched: a run whose stages are all sealed under its keys has nothing to do, any
 other one runs. Two CI jobs of one commit wait for each other by a lock at the root, so the second finds it done.
@@ -37,7 +37,7 @@ SHOWN = {"RUNNING": "running", "SUCCEEDED": "ran", "FAILED": "failed"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What a retraining came to."""
+    """The result of a retraining."""
 
     recipe: str
     state: State
@@ -60,7 +60,7 @@ class Outcome:
 
     @property
     def awaits(self) -> bool:
-        """Whether the gate would promote and a person has still to say so."""
+        """Whether the gate would promote the model and a person still has to approve."""
         return self.decision == "promote" and self.model is not None and self.model["alias"] == "challenger"
 
 
@@ -69,7 +69,7 @@ def retrain(
 ) -> Outcome:
     """Retrain if anything that matters has changed: on the cluster of KFP_ENDPOINT, else on this machine.
 
-    An error of the run is an outcome like any other, so that it can be told.
+    An error of the run is an outcome as well, so that the comment can report it.
     """
     began = time.monotonic()
     run: Run | None = None

@@ -1,4 +1,4 @@
-"""What each improvement brings: the same run with it and without, over several seeds, and the difference.
+"""The effect of each improvement: the same run with and without it, over several seeds, and the difference.
 
 Both arms of an ablation learn for the same number of steps on the same data and are asked the same prompts; only the
 settings named in `without` and `improved` differ.
@@ -136,7 +136,7 @@ ABLATIONS = {
 
 
 def ablate(names: Sequence[str], seeds: int, root: Path, data_root: Path) -> None:
-    """Run both arms of each of `names` with seeds 0, 1, ..., and write what they came to; runs that are there are used.
+    """Run both arms of each of `names` with seeds 0, 1, ..., and write the results; existing runs are used.
 
     Raises:
         ConfigError: an unknown name.
@@ -162,7 +162,7 @@ def ablate(names: Sequence[str], seeds: int, root: Path, data_root: Path) -> Non
 
 
 def table(found: dict[str, Any]) -> list[str]:
-    """Lines of a Markdown table; a difference whose interval leaves out zero is bold."""
+    """Lines of a Markdown table; a difference whose interval excludes zero is bold."""
     lines = [
         "| | recipe | what | score | without | with | difference [95 % interval] | seeds |",
         "|---|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Two models beside each other: scores with intervals and paired differences."""
+"""Comparison of two models: scores with intervals and paired differences."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def same_prompts(first: Path, second: Path, metric: str, count: int) -> bool:
 
 
 def table(rows: dict[str, dict[str, Any]], names: tuple[str, str]) -> list[tuple[str, ...]]:
-    """The comparison as rows; a difference whose interval leaves out zero is marked with a star."""
+    """The comparison as rows; a difference whose interval excludes zero is marked with a star."""
     lines = [("score", *names, "difference (95 %)")]
     for name, row in rows.items():
         found = row["difference"]

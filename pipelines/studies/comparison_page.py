@@ -78,7 +78,7 @@ def _section(a: Entry, b: Entry, first: Path, second: Path, names: tuple[str, st
 
 
 def _pair(a: Entry, b: Entry, first: Path, second: Path) -> str:
-    """The prompt, what both were held against, then what came of A and of B."""
+    """The prompt, the reference, then the samples of A and of B."""
     theirs = {item["label"] for item in b["media"]}
     common = [item for item in a["media"] if item["label"] in HELD_AGAINST and item["label"] in theirs]
     known = {item["label"] for item in common}

@@ -1,4 +1,4 @@
-"""Run recipes one after the other and write down what they came to: docs/systems.md, its pictures, measured.json.
+"""Run recipes one after the other and write the results: docs/systems.md, its pictures, measured.json.
 
 Each recipe runs in a process of its own, as a user would run it, so that times and memory are its own. What was run
 before is found again by its keys and costs nothing.
@@ -57,7 +57,7 @@ _ABOUT_ABLATIONS = (
 
 
 def measure(names: Sequence[str], size: str, root: Path, data_root: Path) -> None:
-    """Run `names` at `size` and write what they came to; recipes that were measured before keep their entries.
+    """Run `names` at `size` and write the results; recipes that were measured before keep their entries.
 
     Raises:
         RuntimeError: a run ended otherwise than with a verdict of the gate.

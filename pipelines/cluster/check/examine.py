@@ -1,4 +1,4 @@
-"""Every check of a cluster, in the order in which a run would meet what is missing."""
+"""Every check of a cluster, in the order in which a run would fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check found: one line each, with the way out where something is missing."""
+"""Results of a check: one line each, with the remedy where something is missing."""
 
 from __future__ import annotations
 

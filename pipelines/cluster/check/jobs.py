@@ -1,4 +1,4 @@
-"""Look around from inside: a Job with the labels, the account, the image and the variables of a run's pods.
+"""Check from inside the cluster: a Job with the labels, the account, the image and the variables of a run's pods.
 
 This alone shows that images can be pulled, that names are found, and that the policies of the network let pods reach
 the bucket and MLflow. A pod of a training over several nodes has other labels, so it has a Job of its own.

@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines: its version and mode, whether it lets us in, and whether its own MLflow plugin is at work."""
+"""Kubeflow Pipelines: its version and mode, whether it accepts our credentials, and whether its MLflow plugin is on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OLDEST = (2, 17)
 
 
 def kubeflow(environment: Mapping[str, str], profile: str) -> Iterator[Finding]:
-    """What the API server at KFP_ENDPOINT says of itself, and to us."""
+    """Version and mode of the API server at KFP_ENDPOINT, and its answer to our credentials."""
     from pipelines.cluster.check.plugin import plugin
 
     try:

@@ -1,4 +1,4 @@
-"""MLflow: is it there, does it answer, and to which names does it listen?"""
+"""MLflow: whether it is there and answers, and which host names it accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may speak to whom by the network policies of a cluster, without sending anything."""
+"""Which connections the network policies of a cluster allow, computed without sending anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every check of a cluster is given."""
+"""The argument of every check of a cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.cluster.profiles import PROFILES, Profile
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A cluster, seen from here."""
+    """A cluster as this machine sees it."""
 
     kubernetes: Kubernetes
     namespace: str
