@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import yaml
 
-from tests.whole_run import ROOT
-
+ROOT = Path(__file__).resolve().parents[2]
 NAV = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
 ENTRIES = [entry for section in NAV for entries in section.values() for entry in entries]
 
