@@ -1,4 +1,7 @@
-"""One story for a whole session: what a test leaves on the cluster, the next one finds."""
+"""One story for a whole session: what a test leaves on the cluster, the next one finds.
+
+What earlier sessions have left is neither found nor in the way: each session has a root, data and a seed of its own.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def kubeflow(tmp_path_factory: pytest.TempPathFactory, tiny_emoji: Path) -> Kube
     if lacking:
         pytest.skip(f"no cluster to test on: {', '.join(lacking)} missing; see docs/cluster.md")
     folder = tmp_path_factory.mktemp("cluster")
-    (folder / "params.yaml").write_text(small_params())
+    (folder / "params.yaml").write_text(small_params(seed=secrets.randbelow(10**6)))
     own = f"{os.environ['MMGEN_ROOT'].rstrip('/')}-test-{secrets.token_hex(3)}"
     found = Kubeflow(folder, f"{own}/runs", f"{own}/data", os.environ.get("KFP_NAMESPACE", "mmgen"))
     shutil.copytree(tiny_emoji, folder / "data" / "emoji")

@@ -133,15 +133,9 @@ def text_of(page: Any) -> str:
 
 def test_an_artifact_is_a_pointer_into_the_root(kubeflow: Kubeflow, clicked: str) -> None:
     """Kubeflow keeps a small JSON, whose address is sealed below the root."""
-    listed = kubeflow.json("plan", "emoji", *small_settings(), "--data", kubeflow.data)
+    listed = kubeflow.json("plan", "--data", kubeflow.data)
 
     assert listed["stages"]["train"]["done"]  # found by its key, below the same root, from this machine
-
-
-def small_settings() -> list[str]:
-    from tests.support.whole_run import SMALL
-
-    return [word for setting in SMALL for word in ("--set", setting)]
 
 
 def test_a_wrong_value_is_refused_by_the_first_task_in_one_line(kubeflow: Kubeflow) -> None:

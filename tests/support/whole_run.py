@@ -35,9 +35,9 @@ SMALL = (
 """The real recipe with every size cut down: it learns nothing, and takes every step that a real run takes."""
 
 
-def small_params() -> str:
-    """A params.yaml that makes the small recipe the default one."""
-    settings: dict[str, dict[str, int]] = {}
+def small_params(seed: int = 0) -> str:
+    """A params.yaml that makes the small recipe the default one; runs of another seed are other runs."""
+    settings: dict[str, Any] = {"seed": seed}
     for setting in SMALL:
         name, _, value = setting.partition("=")
         section, _, field = name.partition(".")
