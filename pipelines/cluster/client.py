@@ -25,6 +25,9 @@ from pipelines.cluster.runs import ClusterRun, Workflow, told
 from pipelines.cluster.server import Absent, Server, made_already
 
 PIPELINE = "mmgen-train"
+"""What people start in Kubeflow's pages. They get its newest version, so only `publish` uploads versions of it."""
+SUBMITTED = "mmgen-submitted"
+"""What the command line starts: its versions have no defaults for a form."""
 EXPERIMENT = "mmgen"
 PAGE = 100
 ERROR_MARK = '{"error_message":'
@@ -48,7 +51,7 @@ class Cluster(Server):
         return kubernetes_objects(self._environment)
 
     def upload(
-        self, content: bytes, *, pipeline: str = PIPELINE, version: str | None = None, description: str = ""
+        self, content: bytes, *, pipeline: str = SUBMITTED, version: str | None = None, description: str = ""
     ) -> Version:
         """Upload a compiled pipeline, unless it is there.
 

@@ -18,8 +18,11 @@ from mmgen.ops.runs.keys import STAGES
 ACCELERATOR = "nvidia.com/gpu"
 GPU_LABEL = "nvidia.com/gpu.present"
 """Label that NVIDIA's feature discovery gives to nodes with a GPU."""
-BACKOFF_SECONDS, BACKOFF_FACTOR, BACKOFF_LONGEST = 30, 2.0, 600
+BACKOFF_SECONDS, BACKOFF_FACTOR = 30, 2.0
 HOUR = 3600
+TRIES_SECONDS = 30 * 24 * HOUR
+"""Within which a task may be tried: time in a queue, all attempts, the pauses between them. Kubeflow calls it the
+backoff's longest duration. Argo counts it from the first attempt and ends the attempt that is then at work."""
 
 STORE = ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 """Keys in the ConfigMap of settings, and variables of whoever speaks to the object store, in every pod: boto3 reads the
@@ -140,7 +143,7 @@ def apply(task: Any, resources: Resources) -> None:
         resources.retries,
         backoff_duration=f"{BACKOFF_SECONDS}s",
         backoff_factor=BACKOFF_FACTOR,
-        backoff_max_duration=f"{BACKOFF_LONGEST}s",
+        backoff_max_duration=f"{TRIES_SECONDS}s",
     )
     kubernetes.set_timeout(task, resources.timeout_s)
     kubernetes.set_security_context(task, run_as_non_root=True)

@@ -81,6 +81,8 @@ OPEN = ("Pending", "Failed", "Error")
 """Phases of a node whose message tells why."""
 GLOG = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d|time=\"?\d{4}-|\[KFP |Error: exit status \d+$")
 """How Kubeflow's and Argo's own lines begin."""
+FATAL = re.compile(r"F\d{4} [^\]]*\] KFP driver: (?:.* failed: )?(.*)")
+"""What Kubeflow's driver says when it gives up, which no program of ours has run for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,14 +132,15 @@ def reasons(
 def with_last_words(reason: Reason, log: str) -> Reason:
     """A reason that is only an exit code, with what the program said last; the others as they are."""
     own = [text for text in log.splitlines() if text.strip() and not GLOG.match(text)]
-    if reason.kind != "ended" or not own:
+    fatal = [found[1] for text in log.splitlines() if (found := FATAL.match(text))]
+    if reason.kind != "ended" or not own + fatal:
         return reason
     kind, way_out = _kind(" ".join(log.splitlines()[-LAST:]))
     if kind != "killed":  # Kubeflow's launcher ends with 1 when it was only its child that was killed
         kind, way_out = reason.kind, reason.way_out
     ours = [text.partition(f"stage {reason.stage}: ")[2] for text in own if text.startswith("mmgen: ")]
     # Our own error says all; of another program its last line is the best guess.
-    told = ours[-1] if ours and ours[-1] else f"{reason.text}: {own[-1]}"
+    told = ours[-1] if ours and ours[-1] else f"{reason.text}: {[*own, *fatal][-1]}"
     return replace(reason, kind=kind, way_out=way_out, text=line(told))
 
 

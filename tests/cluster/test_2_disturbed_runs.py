@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.kubeflow import Kubeflow, until
 
-LONG = ("--set", "training.steps=6000", "--set", "training.checkpoint_seconds=5")
+LONG = ("--set", "training.steps=2500", "--set", "training.checkpoint_seconds=5")
 """A training that lasts long enough to be disturbed twice."""
 
 
@@ -52,7 +52,7 @@ def at_work(log: str) -> str | None:
 
 
 def step_reached(kubeflow: Kubeflow, pod: str) -> bool:
-    return "/6000 steps" in kubeflow.log(pod)
+    return "/2500 steps" in kubeflow.log(pod)
 
 
 def test_a_training_outlives_its_process_and_its_pod(kubeflow: Kubeflow, submitted: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def both(kubeflow: Kubeflow) -> list[str] | None:
 
 
 def test_an_error_of_the_user_in_other_pods_is_told_by_the_task(kubeflow: Kubeflow, trainer: None) -> None:
-    words = ("--set", "training.processes=2", "--set", "training.steps=8", "--set", "training.lr=1e30")
+    words = ("--set", "training.processes=2", "--set", "training.steps=8", "--set", "training.table_lr=1e30")
     run_id = kubeflow.json("submit", "--profile", "nodes-cpu", "--data", kubeflow.data, *words)["run"]["run_id"]
 
     assert kubeflow.ended(run_id) == "FAILED"

@@ -27,7 +27,9 @@ def test_changed_data_are_another_run(kubeflow: Kubeflow) -> None:
 
     assert started["started"]
     assert kubeflow.ended(started["run"]["run_id"]) == "SUCCEEDED", kubeflow.mmgen("status", started["run"]["run_id"])
-    assert before["validate"] != [] or kubeflow.json("plan", "emoji", "--data", kubeflow.data)["validate"] == []
+    after = kubeflow.json("plan", "emoji", "--data", kubeflow.data)
+    assert after["data_version"] != before["data_version"]
+    assert after["stages"]["validate"]["done"]
 
 
 def test_the_janitor_runs(kubeflow: Kubeflow) -> None:

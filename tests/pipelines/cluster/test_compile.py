@@ -208,6 +208,8 @@ def test_every_task_of_a_profile_has_bounds_and_a_place_to_write_to(profile: str
         assert resources["cpuRequest"] <= resources["cpuLimit"]
         assert resources["memoryRequest"] <= resources["memoryLimit"]
         assert tasks[stage]["retryPolicy"]["maxRetryCount"] == wanted.retries > 0
+        tried = int(tasks[stage]["retryPolicy"]["backoffMaxDuration"].removesuffix("s"))
+        assert tried > (wanted.retries + 1) * wanted.timeout_s  # Argo ends the attempt that is then at work
         assert int(on_kubernetes["activeDeadlineSeconds"]) == wanted.timeout_s > 0
         assert on_kubernetes["securityContext"] == {"runAsNonRoot": True}
         mounts = {mount["mountPath"]: mount["sizeLimit"] for mount in on_kubernetes["emptyDirMounts"]}

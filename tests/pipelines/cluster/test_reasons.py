@@ -175,3 +175,17 @@ def test_our_own_error_is_told_alone_whatever_kubeflow_writes_behind_it() -> Non
     told = str(with_last_words(reason, LOG_OF_A_REAL_POD))
 
     assert told == ("validate: unknown setting 'training.stepps'; did you mean 'training.steps'?; see: mmgen logs x")
+
+
+def test_a_driver_of_kubeflow_that_gives_up_is_quoted() -> None:
+    log = (
+        "I1201 01:25:09.524954      15 main.go:353] input RuntimeConfig:{\n"
+        '  "parameterValues": {\n  }\n}\n'
+        "F1201 01:25:09.540495      15 main.go:127] KFP driver: driver.RootDAG(pipelineName=mmgen-train) failed: "
+        'configmaps "kfp-launcher" is forbidden\n'
+        'time=2026-12-01T01:25:10.381Z level=INFO msg="sub-process exited" argo=true error="exit status 1"\n'
+        "Error: exit status 1\n"
+    )
+    reason = Reason(stage="pipeline", kind="ended", text="main: Error (exit code 1)", way_out="see its log")
+
+    assert with_last_words(reason, log).text == 'main: Error (exit code 1): configmaps "kfp-launcher" is forbidden'

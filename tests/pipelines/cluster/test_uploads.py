@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.cluster.client import PIPELINE, SUBMITTED
 from pipelines.cluster.compile import compiled
 from pipelines.cluster.submit import claims, submit
 from tests.support.cluster import kfp_api, submitting
@@ -39,11 +40,23 @@ def test_a_run_starts_from_a_pipeline_of_the_namespace_or_a_shared_one(
 
 def test_a_shared_pipeline_of_the_same_name_is_not_ours(api: StandIn) -> None:
     api.multi_user = True
-    shared = api._add(api.pipelines, "pipeline_id", {"display_name": "mmgen-train", "namespace": ""})
+    shared = api._add(api.pipelines, "pipeline_id", {"display_name": SUBMITTED, "namespace": ""})
 
     pipeline = cluster_of(api, KFP_NAMESPACE="team").upload(compiled()).pipeline_id
 
     assert pipeline != shared["pipeline_id"]
+
+
+def test_what_people_find_in_the_pages_is_what_was_published_whatever_was_submitted_since(
+    api: StandIn, tmp_path: Path
+) -> None:
+    cluster = cluster_of(api)
+    published = cluster.upload(OTHER, pipeline=PIPELINE, version="abc123")
+
+    submit(cluster, request_of(tmp_path), if_new=False, claim=claims(tmp_path))
+
+    versions = [one for one in api.versions.values() if one["pipeline_id"] == published.pipeline_id]
+    assert [one["display_name"] for one in versions] == ["abc123"]
 
 
 def test_a_changed_pipeline_is_a_new_version(api: StandIn) -> None:

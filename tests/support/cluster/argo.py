@@ -56,26 +56,27 @@ def workflow(
         if below:
             nodes[node_id(below, name)]["children"].append(made)
 
+    def tried(full: str, kind: str, phase: str, template: str, text: str = "", below: str = "") -> str:
+        """A node that may be tried again, and its first try, whose name it gives."""
+        add(full, "Retry", phase, template, below=below)
+        add(f"{full}(0)", kind, phase, template, text, full)
+        return f"{full}(0)"
+
     phases = [attempts[-1][0] for attempts in stages.values() if attempts]
     whole = next((phase for phase in phases if phase != "Succeeded"), "Running")
-    add(name, "Retry", whole, "entrypoint")
-    add(f"{name}(0)", "DAG", whole, "entrypoint", below=name)
-    add(f"{name}(0).root-driver(0)", "Pod", "Succeeded", "system-dag-driver", below=f"{name}(0)")
-    root = f"{name}(0).root(0)"
-    add(root, "DAG", whole, "root", below=f"{name}(0).root-driver(0)")
-    before = root
+    entry = tried(name, "DAG", whole, "entrypoint")
+    driver = tried(f"{entry}.root-driver", "Pod", "Succeeded", "system-dag-driver", below=entry)
+    before = root = tried(f"{entry}.root", "DAG", whole, "root", below=driver)
     for stage, attempts in stages.items():
         if stage.endswith("-driver"):
             continue
         phase, text = (stages.get(f"{stage}-driver") or [("Succeeded", "")])[0]
-        driver = f"{root}.{stage}-driver(0)"
-        add(driver, "Pod", phase, "system-container-driver", text, before)
+        driver = tried(f"{root}.{stage}-driver", "Pod", phase, "system-container-driver", text, before)
         if not attempts:
             continue
-        add(f"{root}.{stage}", "Retry", attempts[-1][0], "retry-system-container-executor", below=driver)
-        task = f"{root}.{stage}(0)"
-        add(task, "DAG", attempts[-1][0], "retry-system-container-executor", below=f"{root}.{stage}")
-        add(f"{task}.executor", "Retry", attempts[-1][0], IMPL, below=task)
+        last = attempts[-1][0]
+        task = tried(f"{root}.{stage}", "DAG", last, "retry-system-container-executor", below=driver)
+        add(f"{task}.executor", "Retry", last, IMPL, below=task)
         for number, (phase, text) in enumerate(attempts):
             before = f"{task}.executor({number})"
             add(before, "Pod", phase, IMPL, text, f"{task}.executor")
