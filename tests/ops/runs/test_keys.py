@@ -173,7 +173,9 @@ def test_what_changed_is_said_in_words(code: Path) -> None:
 def test_a_package_without_sources_is_refused(code: Path) -> None:
     (code / "mmgen" / "evaluation" / "judges" / "views_judge.py").unlink()
 
-    with pytest.raises(ConfigError, match=r"views_judge' has no source .* run from a clone"):
+    with pytest.raises(
+        ConfigError, match=r"'mmgen\.evaluation\.judges\.views_judge' has no source .* run from a clone"
+    ):
         keys(code)
 
 
