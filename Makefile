@@ -21,7 +21,7 @@ TWO := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 run: .venv/.installed ## set up, then the whole pipeline on the default recipe
 	@$(BIN)/mmgen run
 
-test: .venv/.installed ## set up, then the tests of every day (under ten minutes on two cores)
+test: .venv/.installed ## set up, then the tests of every day
 	$(PYTEST) $(TWO)
 
 test-slow: .venv/.installed ## the tests that `make test` leaves out, but for those in containers and on a cluster

@@ -213,7 +213,9 @@ def test_a_dead_server_costs_a_warning_and_not_the_work(
 def test_a_server_that_dies_during_the_stage_costs_a_warning_and_not_the_work(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with stage_run(small_run(root), "train", tmp_path):
+    with stage_run(small_run(root), "train", tmp_path) as tracked:
+        while not tracked.run_id:  # a database that is made later would be whole
+            time.sleep(0.05)
         (root / "mlflow.db").write_bytes(b"no database any more" * 100)
 
     assert "mmgen: warning: MLflow at sqlite:" in capsys.readouterr().err
